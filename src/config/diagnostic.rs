@@ -1,0 +1,86 @@
+//! Owns what is told to the person who edits a file: what, where and how to mend it.
+
+use super::Place;
+
+/// How bad a diagnostic is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing: for instance a part of a stage that is not in force.
+    Note,
+    /// Probably not what was meant; the set is still published.
+    Warning,
+    /// The set is refused.
+    Error,
+}
+
+/// One finding about the files.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable name for scripts and the docs, such as `duplicate-key`.
+    pub code: &'static str,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// Where; `None` only for findings about a whole directory.
+    pub place: Option<Place>,
+    /// A second place, with its label, such as the first of two equal keys.
+    pub also: Option<(Place, String)>,
+    /// How to mend it.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// Makes an error.
+    pub fn error(code: &'static str, place: &Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, Some(place.clone()), message)
+    }
+
+    /// Makes a warning.
+    pub fn warning(code: &'static str, place: &Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, Some(place.clone()), message)
+    }
+
+    /// Makes a note.
+    pub fn note(code: &'static str, place: &Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, code, Some(place.clone()), message)
+    }
+
+    /// Makes a diagnostic with or without a place.
+    pub fn new(severity: Severity, code: &'static str, place: Option<Place>, message: impl Into<String>) -> Self {
+        Self { severity, code, message: message.into(), place, also: None, help: None }
+    }
+
+    /// Adds how to mend it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds a second place.
+    #[must_use]
+    pub fn also(mut self, place: &Place, label: impl Into<String>) -> Self {
+        self.also = Some((place.clone(), label.into()));
+        self
+    }
+}
+
+/// All findings about a set of files.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The findings in the order of files and places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// Adds a finding.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Whether the set must be refused.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+    }
+}

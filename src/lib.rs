@@ -1,0 +1,18 @@
+//! Banyan: a feature-flag migration router.
+//!
+//! The modules stand in the order of the data's way: files become documents (`config`), documents become an
+//! immutable snapshot (`compile`, `snapshot`), a request becomes a decision (`decision`) and the decision reaches
+//! an upstream (`forward`), all of it driven by the data plane (`proxy`) and steered by the control plane (`control`).
+
+pub mod attribute;
+pub mod fault;
+pub mod flag;
+pub mod lifecycle;
+pub mod route;
+pub mod upstream;
+
+pub mod config;
+pub mod snapshot;
+
+pub mod compile;
+pub mod decision;

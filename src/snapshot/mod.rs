@@ -1,0 +1,131 @@
+//! Owns the compiled, immutable configuration and its publication; it never reads a file.
+
+mod store;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use store::{Reader, Store};
+
+use crate::attribute::Attribute;
+use crate::flag::{Flag, FlagId, Hashing};
+use crate::route::RouteTable;
+use crate::upstream::{Upstream, UpstreamId};
+
+/// One generation of the whole configuration.
+///
+/// Parts are shared, so that a change of addresses alone makes a new snapshot without compiling again.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Counts publications from 1; unique in a process.
+    pub generation: u64,
+    /// What the files said.
+    pub rules: Arc<Rules>,
+    /// The upstreams with the addresses now known, by [`UpstreamId`].
+    pub upstreams: Arc<[Arc<Upstream>]>,
+}
+
+/// The part of a snapshot that follows from the files alone.
+#[derive(Debug)]
+pub struct Rules {
+    /// The flags, by [`FlagId`].
+    pub flags: Vec<Flag>,
+    /// Flag keys to ids.
+    pub flag_ids: HashMap<Box<str>, FlagId>,
+    /// Which hash generation `fractional` uses.
+    pub hashing: Hashing,
+    /// The routes.
+    pub routes: RouteTable<Route>,
+    /// What each leg is called in metrics and logs, by [`LegId`].
+    pub legs: Vec<LegLabels>,
+    /// Where the targeting key comes from.
+    pub identity: Identity,
+    /// What `context:` maps.
+    pub mapped: HashMap<Box<str>, Attribute>,
+    /// Who may force a variant, and how.
+    pub forcing: Option<Forcing>,
+}
+
+/// Where the targeting key comes from: the first source that answers.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// The sources in order.
+    pub sources: Vec<Attribute>,
+    /// The cookie to issue when none answers. It is a source too, read at its place in the order.
+    pub issue: Option<IssuedCookie>,
+}
+
+/// A cookie for visitors without a targeting key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedCookie {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its `Max-Age` in seconds; default one year.
+    pub max_age_s: u32,
+}
+
+/// Lets testers choose a variant by a header, from trusted networks only.
+#[derive(Debug, Clone)]
+pub struct Forcing {
+    /// The request header, whose value is `FLAG=VARIANT`, several separated by commas.
+    pub header: http::HeaderName,
+    /// The networks, as address and prefix length in bits.
+    pub networks: Vec<(IpAddr, u8)>,
+}
+
+/// Indexes [`Rules::legs`]; dense, over all routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId(pub u32);
+
+/// One way through a route: what a variant leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leg {
+    /// Its number.
+    pub id: LegId,
+    /// Who serves the request (in later issues reads and writes may differ).
+    pub upstream: UpstreamId,
+}
+
+/// What a leg is called in metrics and logs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LegLabels {
+    /// The route.
+    pub route: Box<str>,
+    /// The flag, if the route has one.
+    pub flag: Option<Box<str>>,
+    /// The variant, or `fallback`; `None` on a route without a flag.
+    pub variant: Option<Box<str>>,
+    /// The upstream.
+    pub upstream: Box<str>,
+}
+
+/// A compiled route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: Box<str>,
+    /// How it chooses.
+    pub choice: Choice,
+    /// Whether WebSocket upgrades may pass.
+    pub websocket: bool,
+    /// The largest request body in bytes; `None` means no limit.
+    pub body_bytes_max: Option<u64>,
+}
+
+/// How a route chooses its leg.
+#[derive(Debug)]
+pub enum Choice {
+    /// Always the same.
+    Always(Leg),
+    /// By a flag's variant.
+    ByFlag {
+        /// The flag.
+        flag: FlagId,
+        /// The legs, by [`crate::flag::VariantId`]; `None` where the route names no upstream for that variant
+        /// (then the fallback serves, with reason `ERROR`).
+        legs: Box<[Option<Leg>]>,
+        /// What serves when the flag gives the code default or an error.
+        fallback: Leg,
+    },
+}
