@@ -8,6 +8,8 @@ pub mod attribute;
 pub mod fault;
 pub mod flag;
 pub mod lifecycle;
+pub mod limits;
+pub mod network;
 pub mod route;
 pub mod upstream;
 

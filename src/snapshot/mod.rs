@@ -3,13 +3,13 @@
 mod store;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use store::{Reader, Store};
 
 use crate::attribute::Attribute;
 use crate::flag::{Flag, FlagId, Hashing};
+use crate::network::Network;
 use crate::route::RouteTable;
 use crate::upstream::{Upstream, UpstreamId};
 
@@ -70,8 +70,8 @@ pub struct IssuedCookie {
 pub struct Forcing {
     /// The request header, whose value is `FLAG=VARIANT`, several separated by commas.
     pub header: http::HeaderName,
-    /// The networks, as address and prefix length in bits.
-    pub networks: Vec<(IpAddr, u8)>,
+    /// The networks.
+    pub networks: Vec<Network>,
 }
 
 /// Indexes [`Rules::legs`]; dense, over all routes.
