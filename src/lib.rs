@@ -11,6 +11,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod network;
 pub mod route;
+pub mod settings;
 pub mod upstream;
 
 pub mod config;
@@ -18,3 +19,5 @@ pub mod snapshot;
 
 pub mod compile;
 pub mod decision;
+
+pub mod cli;
