@@ -5,6 +5,7 @@
 //! an upstream (`forward`), all of it driven by the data plane (`proxy`) and steered by the control plane (`control`).
 
 pub mod attribute;
+pub mod clock;
 pub mod fault;
 pub mod flag;
 pub mod lifecycle;
@@ -18,3 +19,7 @@ pub mod snapshot;
 
 pub mod compile;
 pub mod decision;
+
+pub mod listen;
+
+pub mod forward;
