@@ -14,6 +14,8 @@ pub mod network;
 pub mod route;
 pub mod upstream;
 
+pub mod observe;
+
 pub mod config;
 pub mod snapshot;
 
