@@ -14,6 +14,7 @@ pub mod network;
 pub mod route;
 pub mod upstream;
 
+pub mod head;
 pub mod observe;
 
 pub mod config;
@@ -25,3 +26,4 @@ pub mod decision;
 pub mod listen;
 
 pub mod forward;
+pub mod proxy;

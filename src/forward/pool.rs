@@ -204,25 +204,30 @@ impl Pool {
     /// Sends a request and waits for the response head.
     ///
     /// A pooled connection that proves stale before anything was sent costs another try; nothing else does. `watch`
-    /// limits connecting and waiting.
+    /// limits connecting and waiting; `response_ms` is the time for the response head, 0 for no limit.
     ///
     /// # Errors
     /// The one fault that ended it. The caller tells a broken request body apart.
-    pub async fn exchange(&self, mut request: Request<RequestBody>, watch: &Watch) -> Result<Exchanged, ForwardError> {
-        request.body_mut().set_response_timeout(self.upstream.timeouts.response_ms);
+    pub async fn exchange(
+        &self,
+        mut request: Request<RequestBody>,
+        watch: &Watch,
+        response_ms: u32,
+    ) -> Result<Exchanged, ForwardError> {
+        request.body_mut().set_response_timeout(response_ms);
         for _ in 0..STALE_MAX {
             let endpoint = self.choose(None)?;
             let Some(idle) = endpoint.take_idle(self.upstream.timeouts.pool_idle_ms) else { break };
-            self.metrics.connections_reused.inc();
-            request = match self.send(endpoint.lease(idle, true), request, watch).await {
+            self.metrics.connections_reused.increment();
+            request = match self.send(endpoint.lease(idle, true), request, watch, response_ms).await {
                 Ok(exchanged) => return Ok(exchanged),
                 Err((_, Some(unsent))) => *unsent,
                 Err((error, None)) => return Err(error),
             };
-            self.metrics.stale_retries.inc();
+            self.metrics.stale_retries.increment();
         }
         let lease = self.connect(watch).await?;
-        self.send(lease, request, watch).await.map_err(|(error, _)| error)
+        self.send(lease, request, watch, response_ms).await.map_err(|(error, _)| error)
     }
 
     async fn send(
@@ -230,9 +235,12 @@ impl Pool {
         mut lease: Lease,
         request: Request<RequestBody>,
         watch: &Watch,
+        response_ms: u32,
     ) -> Result<Exchanged, (ForwardError, Option<Box<Request<RequestBody>>>)> {
-        let Some(connection) = &mut lease.connection else { unreachable!("a lease holds its connection until it is given back") };
-        watch.start(Wait::Upstream, self.upstream.timeouts.response_ms);
+        let Some(connection) = &mut lease.connection else {
+            unreachable!("a lease holds its connection until it is given back")
+        };
+        watch.start(Wait::Upstream, response_ms);
         let sent = within(watch, connection.send(request)).await;
         watch.stop(Wait::Upstream);
         let (fault, unsent) = match sent {
@@ -271,7 +279,7 @@ impl Pool {
         let connected = within(watch, HyperConnection::connect(endpoint.address, move || drop(opened))).await;
         let fault = match connected {
             Some(Ok(connection)) => {
-                self.metrics.connections_opened.inc();
+                self.metrics.connections_opened.increment();
                 return Ok(endpoint.lease(connection, false));
             }
             Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Fault::ConnectTimeout,
@@ -284,7 +292,8 @@ impl Pool {
 
     /// Counts an upstream's failure before its response head.
     pub fn blame(&self, error: &ForwardError) {
-        let counts = matches!(error.fault, Fault::ResponseTimeout | Fault::ConnectionTerminated | Fault::ResponseMalformed);
+        let counts =
+            matches!(error.fault, Fault::ResponseTimeout | Fault::ConnectionTerminated | Fault::ResponseMalformed);
         let endpoint = self.endpoints.iter().find(|endpoint| counts && Some(endpoint.address) == error.endpoint);
         if let Some(endpoint) = endpoint {
             endpoint.failed(&self.upstream);

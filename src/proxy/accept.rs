@@ -63,7 +63,8 @@ fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
 
 /// Waits a little when the process is out of descriptors: a loop that spins or ends is the classic fault (rule L13).
 async fn pause(worker: &Worker, error: &io::Error, logged: &mut Option<tokio::time::Instant>) {
-    let lacking = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOBUFS, rustix::io::Errno::NOMEM];
+    let lacking =
+        [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOBUFS, rustix::io::Errno::NOMEM];
     if !lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
         // The client went away while it waited; the next one may be fine.
         return;
@@ -79,7 +80,7 @@ async fn pause(worker: &Worker, error: &io::Error, logged: &mut Option<tokio::ti
 
 /// Takes a connection in, or closes it at once when a limit is reached.
 fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
-    worker.metrics.connections_accepted.inc();
+    worker.metrics.connections_accepted.increment();
     if let Err(limit) = count_in(worker, peer.ip()) {
         worker.metrics.limit(limit);
         return;
@@ -103,6 +104,6 @@ fn count_in(worker: &Worker, peer: IpAddr) -> Result<(), Limit> {
     }
     *count += 1;
     shared.connections.fetch_add(1, Relaxed);
-    worker.metrics.connections_open.inc();
+    worker.metrics.connections_open.add(1);
     Ok(())
 }

@@ -47,6 +47,11 @@ impl Answer {
         Self::Own { text: Some(text).filter(|text| !text.is_empty()), exchange: Some(exchange) }
     }
 
+    /// Nothing to send: the connection becomes a tunnel.
+    pub(super) fn empty() -> Self {
+        Self::Own { text: None, exchange: None }
+    }
+
     pub(super) fn passed(body: ResponseBody, lease: Lease, upstream: &Arc<Upstream>, exchange: Exchange) -> Self {
         let watch = Arc::clone(exchange.watch());
         let mut passed =

@@ -129,7 +129,7 @@ fn account(connection: &Rc<Connection>, end: &End) {
     let metrics = &connection.worker.metrics;
     match end {
         End::Closed => {}
-        End::Panicked => metrics.panics.inc(),
+        End::Panicked => metrics.panics.increment(),
         End::Expired(wait) => {
             let limit = match wait {
                 Wait::Head => Limit::HeadTimeout,

@@ -71,7 +71,8 @@ impl View {
     pub(super) fn leg(&self, id: LegId, metrics: &WorkerMetrics) -> &LegView {
         self.legs[id.0 as usize].get_or_init(|| {
             let labels = &self.snapshot.rules.legs[id.0 as usize];
-            let metrics = metrics.leg(&labels.route, labels.flag.as_deref(), labels.variant.as_deref(), &labels.upstream);
+            let metrics =
+                metrics.leg(&labels.route, labels.flag.as_deref(), labels.variant.as_deref(), &labels.upstream);
             Box::new(LegView { metrics, decisions: Default::default() })
         })
     }
@@ -120,7 +121,14 @@ mod tests {
     use super::*;
 
     fn outcome(key: &'static str) -> FlagOutcome<'static> {
-        FlagOutcome { key, variant: Some("live"), reason: Reason::TargetingMatch, error: None, bucket: None, forced: false }
+        FlagOutcome {
+            key,
+            variant: Some("live"),
+            reason: Reason::TargetingMatch,
+            error: None,
+            bucket: None,
+            forced: false,
+        }
     }
 
     #[test]

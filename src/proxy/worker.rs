@@ -121,7 +121,10 @@ fn run(
     phases: watch::Receiver<Phase>,
     ready: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
-    let runtime = Builder::new_current_thread().enable_all().on_thread_unpark(clock::refresh).build_local(LocalOptions::default());
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .on_thread_unpark(clock::refresh)
+        .build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -234,7 +237,7 @@ impl Worker {
     /// Forgets a connection.
     pub(super) fn forget(&self, key: usize, peer: IpAddr) {
         self.streams.borrow_mut().remove(key);
-        self.metrics.connections_open.dec();
+        self.metrics.connections_open.add(-1);
         self.shared.connections.fetch_sub(1, Relaxed);
         let mut addresses = self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = addresses.get_mut(&peer) {
