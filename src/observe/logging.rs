@@ -61,7 +61,9 @@ pub fn init(options: &LogOptions, dropped: Arc<Tally>) -> Result<LogGuard, Loggi
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(|panic| {
         // std's own hook would write to stderr and so block a worker on a slow one.
-        let message = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
         match panic.location() {
             Some(at) => tracing::error!(message, file = at.file(), line = at.line(), "panic"),
             None => tracing::error!(message, "panic"),

@@ -32,18 +32,14 @@ pub struct Metrics {
 impl Metrics {
     /// Makes an empty registry.
     pub fn new() -> Arc<Self> {
-        Self::with_bounds(LEGS_MAX, UPSTREAMS_MAX)
-    }
-
-    pub(super) fn with_bounds(legs_max: usize, upstreams_max: usize) -> Arc<Self> {
         let other = LegKey { route: OTHER, flag: None, variant: None, upstream: OTHER };
         Arc::new(Self {
             control: ControlMetrics::default(),
             access_lines_dropped: Arc::default(),
             log_lines_dropped: Arc::default(),
             workers: Mutex::default(),
-            legs: Arc::new(Registry::new(legs_max, other.into())),
-            upstreams: Arc::new(Registry::new(upstreams_max, OTHER.into())),
+            legs: Arc::new(Registry::new(LEGS_MAX, other.into())),
+            upstreams: Arc::new(Registry::new(UPSTREAMS_MAX, OTHER.into())),
         })
     }
 

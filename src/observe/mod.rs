@@ -13,8 +13,6 @@ mod metrics;
 pub mod names;
 mod series;
 mod spool;
-#[cfg(test)]
-mod tests;
 mod worker;
 
 pub use access::{AccessLog, AccessRecord, AccessWriter, LogFormat};

@@ -19,9 +19,6 @@ pub(super) struct Family {
 macro_rules! families {
     ($($constant:ident $kind:ident $name:literal $help:literal;)+) => {
         $(pub(super) const $constant: Family = Family { name: $name, kind: Kind::$kind, help: $help };)+
-        /// All families, for the test of their names.
-        #[cfg(test)]
-        pub(super) const FAMILIES: &[Family] = &[$($constant),+];
     };
 }
 
