@@ -7,6 +7,7 @@
 pub mod attribute;
 pub mod fault;
 pub mod flag;
+pub mod head;
 pub mod lifecycle;
 pub mod limits;
 pub mod network;
