@@ -8,6 +8,7 @@ pub mod attribute;
 pub mod clock;
 pub mod fault;
 pub mod flag;
+pub mod head;
 pub mod lifecycle;
 pub mod limits;
 pub mod network;
