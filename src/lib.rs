@@ -15,7 +15,6 @@ pub mod network;
 pub mod route;
 pub mod upstream;
 
-pub mod head;
 pub mod observe;
 
 pub mod config;
