@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_sent_downstream_has_no_hop_by_hop_field(fields in fields(12), status in 100_u16..1000, asked: bool, is_10: bool, method in 0..3) {
+    fn what_is_sent_downstream_has_no_hop_by_hop_field(fields in fields(12), status in 100_u16..1000, asked: bool, is_10: bool, method in 0_usize..3) {
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status.try_into().unwrap();
         parts.headers.extend(fields.iter().cloned().map(|(name, value)| (Some(name), value)));

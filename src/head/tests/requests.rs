@@ -171,7 +171,7 @@ fn h4_authority_form_and_asterisk() {
 #[test]
 fn h5_the_target_passes_byte_for_byte() {
     for target in
-        ["/%2F//a/%2e%2E/./b?", "/a?x=%zz&y=a b".replace(' ', "%20").as_str(), "/%C3%A9?\"'|", "//x//", "/?a=/../"]
+        ["/%2F//a/%2e%2E/./b?", "/a?x=%zz&y=a b".replace(' ', "%20").as_str(), "/%C3%A9?'{a}", "//x//", "/?a=/../"]
     {
         let absolute = format!("http://a.example{target}");
         assert_eq!(sent(head("GET", target, &[("host", "a.example")])).uri.to_string(), target);
