@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod network;
 pub mod route;
+pub mod settings;
 pub mod upstream;
 
 pub mod observe;
@@ -27,3 +28,5 @@ pub mod listen;
 
 pub mod forward;
 pub mod proxy;
+
+pub mod cli;
