@@ -5,6 +5,7 @@
 //! an upstream (`forward`), all of it driven by the data plane (`proxy`) and steered by the control plane (`control`).
 
 pub mod attribute;
+pub mod clock;
 pub mod fault;
 pub mod flag;
 pub mod head;
@@ -14,8 +15,15 @@ pub mod network;
 pub mod route;
 pub mod upstream;
 
+pub mod observe;
+
 pub mod config;
 pub mod snapshot;
 
 pub mod compile;
 pub mod decision;
+
+pub mod listen;
+
+pub mod forward;
+pub mod proxy;

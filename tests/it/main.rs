@@ -1,1 +1,5 @@
 //! The integration tests: one binary, real sockets and files.
+
+mod access_log;
+mod exposition;
+mod metrics;
