@@ -1,11 +1,8 @@
 //! The integration tests: one binary, real sockets and files.
 
-<<<<<<< HEAD
 mod access_log;
 mod exposition;
 mod metrics;
 mod support;
-=======
 mod flagd_support;
 mod flagd_testbed;
->>>>>>> flags
