@@ -6,3 +6,23 @@ mod metrics;
 mod support;
 mod flagd_support;
 mod flagd_testbed;
+mod check_report;
+mod check_routes;
+mod check_verb;
+mod config_files;
+mod config_schema;
+mod config_settings;
+
+/// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
+macro_rules! snapshot {
+    ($name:literal, $shown:expr) => {
+        insta::with_settings!({
+            snapshot_path => "../snapshots",
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+        }, {
+            insta::assert_snapshot!($name, $shown);
+        });
+    };
+}
+use snapshot;
