@@ -27,3 +27,5 @@ pub mod listen;
 
 pub mod forward;
 pub mod proxy;
+
+pub mod control;
