@@ -8,13 +8,14 @@ pub mod attribute;
 pub mod clock;
 pub mod fault;
 pub mod flag;
+pub mod head;
 pub mod lifecycle;
 pub mod limits;
 pub mod network;
 pub mod route;
+pub mod settings;
 pub mod upstream;
 
-pub mod head;
 pub mod observe;
 
 pub mod config;
@@ -29,3 +30,5 @@ pub mod forward;
 pub mod proxy;
 
 pub mod control;
+
+pub mod cli;

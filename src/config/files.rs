@@ -58,7 +58,14 @@ impl FileSet {
         if reading.files.is_empty() && !reading.report.has_errors() {
             reading.directory("no-files", dir, "holds no *.yaml, *.yml or *.json file");
         }
-        Self { dir: dir.to_owned(), files: reading.files, hash: reading.hasher.finish(), report: reading.report }
+        reading.finish(dir)
+    }
+
+    /// Reads one file, whatever its name.
+    pub fn read_file(path: &Path) -> Self {
+        let mut reading = Reading::default();
+        reading.read(path.to_owned());
+        reading.finish(path)
     }
 
     /// Makes a set from texts, for callers that have no directory.
@@ -67,7 +74,7 @@ impl FileSet {
         for (name, text) in texts {
             reading.keep(Path::new(dir).join(name), text.as_bytes().to_vec());
         }
-        Self { dir: dir.into(), files: reading.files, hash: reading.hasher.finish(), report: reading.report }
+        reading.finish(Path::new(dir))
     }
 }
 
@@ -82,6 +89,10 @@ struct Reading {
 }
 
 impl Reading {
+    fn finish(self, dir: &Path) -> FileSet {
+        FileSet { dir: dir.to_owned(), files: self.files, hash: self.hasher.finish(), report: self.report }
+    }
+
     fn list(&mut self, dir: &Path, depth: usize) {
         if depth > DIRECTORIES_MAX {
             return self.directory("too-deep", dir, "nests too deep; does a symbolic link lead back?");

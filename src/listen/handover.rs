@@ -36,21 +36,17 @@ pub struct Offer {
     path: PathBuf,
 }
 
-/// The new process's end of a hand-over.
+/// The new process's end of a hand-over: the old process waits for a word.
 #[derive(Debug)]
-pub struct Taken {
-    /// The sockets.
-    pub sockets: Sockets,
-    stream: UnixStream,
-}
+pub struct Successor(UnixStream);
 
-impl Taken {
+impl Successor {
     /// Tells the old process that this one serves, so that it drains.
     ///
     /// # Errors
     /// When the old process is gone.
-    pub fn serving(mut self) -> io::Result<()> {
-        self.stream.write_all(&[SERVING])
+    pub fn tell_serving(mut self) -> io::Result<()> {
+        self.0.write_all(&[SERVING])
     }
 }
 
@@ -58,7 +54,7 @@ impl Taken {
 ///
 /// # Errors
 /// When one answers but does not hand over.
-pub fn take_over(state_dir: &Path) -> io::Result<Option<Taken>> {
+pub fn take_over(state_dir: &Path) -> io::Result<Option<(Sockets, Successor)>> {
     let stream = match UnixStream::connect(state_dir.join(NAME)) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -70,7 +66,7 @@ pub fn take_over(state_dir: &Path) -> io::Result<Option<Taken>> {
     let mut descriptors = receive(&stream)?;
     let Some(admin) = descriptors.pop() else { return Err(io::Error::other("the running process offered no sockets")) };
     let clients = descriptors.into_iter().map(TcpListener::from).collect();
-    Ok(Some(Taken { sockets: Sockets { clients, admin: TcpListener::from(admin) }, stream }))
+    Ok(Some((Sockets { clients, admin: TcpListener::from(admin) }, Successor(stream))))
 }
 
 fn receive(stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub use handover::{Offer, take_over};
+pub use handover::{Offer, Successor, take_over};
 
 /// Connections that wait in a socket's accept queue, at most (the kernel may allow fewer).
 const BACKLOG: i32 = 4_096;

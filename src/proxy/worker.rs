@@ -42,7 +42,7 @@ pub struct Options {
     /// Whether requests are counted and timed.
     pub metrics: bool,
     /// The access log, if there is one.
-    pub access_log: Option<AccessLog>,
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// What all workers share.

@@ -3,3 +3,4 @@
 mod access_log;
 mod exposition;
 mod metrics;
+mod support;
