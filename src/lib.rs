@@ -29,4 +29,6 @@ pub mod listen;
 pub mod forward;
 pub mod proxy;
 
+pub mod control;
+
 pub mod cli;
