@@ -2,12 +2,16 @@
 
 mod documents;
 mod endpoint;
+mod flag_warnings;
 mod flags;
 mod guard;
 mod identity;
 mod legs;
 mod matcher;
 mod routes;
+mod rule;
+mod rule_fractional;
+mod rule_results;
 mod upstreams;
 
 use std::net::SocketAddr;
