@@ -10,8 +10,11 @@ mod config_settings;
 mod exposition;
 mod flagd_support;
 mod flagd_testbed;
+mod forwarding;
+mod hostile;
 mod metrics;
 mod support;
+mod websocket;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
 macro_rules! snapshot {

@@ -28,12 +28,13 @@ pub(crate) struct Setup {
     flags: String,
     routes: String,
     arguments: Vec<String>,
+    workers: u32,
 }
 
 impl Setup {
     /// Serves the given route file.
     pub(crate) fn routes(routes: impl Into<String>) -> Self {
-        Self { flags: FLAGS.to_owned(), routes: routes.into(), arguments: Vec::new() }
+        Self { flags: FLAGS.to_owned(), routes: routes.into(), arguments: Vec::new(), workers: 2 }
     }
 
     /// Sends everything to one upstream, whose further settings are given as YAML members (`a: 1, b: 2`).
@@ -56,6 +57,12 @@ impl Setup {
 
     pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Serves with so many workers instead of two.
+    pub(crate) fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers;
         self
     }
 
@@ -97,8 +104,18 @@ impl Router {
             fs::create_dir(directory.path().join(folder)).unwrap();
             fs::write(directory.path().join(folder).join("test.yaml"), text).unwrap();
         }
-        let fixed =
-            ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2", "--log-format", "json"];
+        let workers = setup.workers.to_string();
+        let fixed = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--workers",
+            &workers,
+            "--log-format",
+            "json",
+        ];
         let mut child = Command::new(env!("CARGO_BIN_EXE_banyan"))
             .args(fixed)
             .args(&setup.arguments)
@@ -174,6 +191,15 @@ impl Router {
         let deadline = Instant::now() + PATIENCE;
         while self.metric(name, labels) < at_least {
             assert!(Instant::now() < deadline, "{name} {labels:?} stays below {at_least}:\n{}", self.metrics());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until at most so many client connections are open.
+    pub(crate) fn wait_for_connections(&self, at_most: u32) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.metric("banyan_downstream_connections", &[]) > f64::from(at_most) {
+            assert!(Instant::now() < deadline, "connections stay open:\n{}", self.metrics());
             std::thread::yield_now();
         }
     }
