@@ -3,4 +3,6 @@
 mod access_log;
 mod exposition;
 mod metrics;
+mod metrics_admin;
+mod reload;
 mod support;
