@@ -13,6 +13,8 @@ mod flagd_testbed;
 mod forwarding;
 mod hostile;
 mod metrics;
+mod metrics_admin;
+mod reload;
 mod support;
 mod websocket;
 
