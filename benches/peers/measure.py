@@ -123,8 +123,8 @@ def children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def load(script: Path, url: str, seconds: float, cpu: set[int]) -> dict:
-    """Runs wrk and gives what its script printed; a failed request ends the bench."""
+def load(script: Path, url: str, seconds: float, answer_bytes: int, cpu: set[int]) -> dict:
+    """Runs wrk and gives what its script printed; a failed request or a short answer ends the bench."""
     command = ["wrk", "-t1", "-c64", f"-d{max(1, round(seconds))}s", "-s", str(script), url]
     output = subprocess.run(
         command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, cpu)
@@ -135,14 +135,18 @@ def load(script: Path, url: str, seconds: float, cpu: set[int]) -> dict:
     result = json.loads(lines[-1])
     if result["errors"] or not result["requests"]:
         raise SystemExit(f"{url}: {result['errors']} of {result['requests']} requests failed")
+    if result["bytes"] < result["requests"] * answer_bytes:
+        raise SystemExit(f"{url}: {result['bytes']} bytes are too few for {result['requests']} answers")
     return result
 
 
-def run(proxy: Process, origins: Process, script: Path, url: str, seconds: float, cpu: set[int]) -> Run:
+def run(
+    proxy: Process, origins: Process, script: Path, url: str, seconds: float, answer_bytes: int, cpu: set[int]
+) -> Run:
     """Loads the proxy and gives what it cost."""
     started, busy, mine = time.monotonic(), busy_seconds(), sum(origins.cpu()) + children_seconds()
     user, system = proxy.cpu()
-    result = load(script, url, seconds, cpu)
+    result = load(script, url, seconds, answer_bytes, cpu)
     after_user, after_system = proxy.cpu()
     elapsed = time.monotonic() - started
     total = (after_user - user) + (after_system - system)

@@ -30,8 +30,8 @@ TIE = 0.07
 DONE = """
 done = function(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format('\\n{"requests":%d,"seconds":%f,"errors":%d,"p50_us":%f,"p99_us":%f}\\n',
-    summary.requests, summary.duration / 1e6, e.connect + e.read + e.write + e.status + e.timeout,
+  io.write(string.format('\\n{"requests":%d,"bytes":%d,"seconds":%f,"errors":%d,"p50_us":%f,"p99_us":%f}\\n',
+    summary.requests, summary.bytes, summary.duration / 1e6, e.connect + e.read + e.write + e.status + e.timeout,
     latency:percentile(50), latency:percentile(99)))
 end
 """
@@ -135,6 +135,7 @@ def measure_workload(workload: str, chosen, programs: dict, folder: Path, progre
     """All rounds of one workload: `{contender: {"runs": [...], "peak_mib": ...}}`."""
     script = folder / f"{workload}.lua"
     script.write_text(SCRIPTS[workload] + DONE)
+    size = contenders.BODY_BYTES if workload == "body" else contenders.ANSWER_BYTES
     proxy_cpu, load_cpu = measure.cpus()
     legacy, modern, *ports = measure.free_ports(2 + 2 * len(chosen.contenders))
     with ExitStack() as stack:
@@ -148,7 +149,7 @@ def measure_workload(workload: str, chosen, programs: dict, folder: Path, progre
             proxy = stack.enter_context(measure.Process(contender.command, proxy_cpu, mine.listen, log))
             check(workload, mine.listen)
             proxies[name] = (proxy, f"http://127.0.0.1:{mine.listen}/")
-            measure.load(script, proxies[name][1], 1, load_cpu)
+            measure.load(script, proxies[name][1], 1, size, load_cpu)
         results = {name: {"runs": [], "dropped": 0} for name in proxies}
         order = list(proxies)
         for number in range(chosen.rounds):
@@ -157,7 +158,7 @@ def measure_workload(workload: str, chosen, programs: dict, folder: Path, progre
                 proxy, url = proxies[name]
                 progress(f"{workload}: round {number + 1} of {chosen.rounds}, {name}")
                 run, dropped = undisturbed(
-                    lambda: measure.run(proxy, origins, script, url, chosen.seconds, load_cpu)
+                    lambda: measure.run(proxy, origins, script, url, chosen.seconds, size, load_cpu)
                 )
                 results[name]["runs"].append(run)
                 results[name]["dropped"] += dropped
