@@ -1,8 +1,29 @@
 //! Owns the evaluation of one compiled flag with flagd's semantics; it never reads files, requests or the clock.
 
+mod cbor;
+mod evaluate;
+mod expr;
+mod fractional;
+mod iterate;
+mod murmur;
+mod operators;
+mod scratch;
+mod semver;
+mod trace;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
+pub use trace::{Trace, TraceStep};
 pub use value::Value;
+
+pub(crate) use expr::{Expr, Fractional, Op, Pair, Weight};
+pub(crate) use fractional::{WEIGHT_SUM_MAX, whole_weight};
+pub(crate) use semver::{COMPARISONS, Version};
+
+use evaluate::{Run, Scope};
+use trace::{Recorder, Tracer};
 
 /// Selects how `fractional` hashes its bucketing value; both generations are in the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -137,11 +158,108 @@ pub struct Flag {
 
 /// A compiled targeting rule.
 #[derive(Debug)]
-pub struct Rule;
+pub struct Rule {
+    /// `None` when the rule cannot be evaluated at all; a set with such a rule is never published.
+    pub(crate) root: Option<Expr>,
+}
 
 impl Flag {
     /// Evaluates the flag; total: every failure is an [`Evaluation`] with [`Reason::Error`].
-    pub fn evaluate<C: Context>(&self, _context: &C, _hashing: Hashing) -> Evaluation {
-        todo!("helper A")
+    ///
+    /// Rules of comparisons, plain names, `in` a written list and `fractional` with up to 16 pairs do not allocate.
+    pub fn evaluate<C: Context>(&self, context: &C, hashing: Hashing) -> Evaluation {
+        self.run(context, hashing, ())
+    }
+
+    /// Evaluates the flag and records every rule's outcome, for `explain`; slow.
+    pub fn explain<C: Context>(&self, context: &C, hashing: Hashing) -> Trace {
+        let mut recorder = Recorder::default();
+        let evaluation = self.run(context, hashing, &mut recorder);
+        Trace { evaluation, steps: recorder.steps }
+    }
+
+    /// Finds a variant by its name.
+    pub fn variant(&self, name: &str) -> Option<VariantId> {
+        // There are at most 2^16 variants: the compiler refuses more.
+        self.variants.iter().position(|variant| &*variant.name == name).map(|at| VariantId(at as u16))
+    }
+
+    /// Every name that the rule may read, in reading order, with repetitions.
+    pub fn vars(&self) -> impl Iterator<Item = &Var> {
+        let mut found = Vec::new();
+        if let Some(root) = self.root() {
+            root.collect_vars(&mut found);
+        }
+        found.into_iter()
+    }
+
+    /// The rule's tree, where there is one.
+    pub(crate) fn root(&self) -> Option<&Expr> {
+        self.rule.as_ref()?.root.as_ref()
+    }
+
+    fn run<C: Context, T: Tracer>(&self, context: &C, hashing: Hashing, tracer: T) -> Evaluation {
+        if !self.enabled {
+            return Evaluation::of(None, Reason::Disabled);
+        }
+        let Some(rule) = &self.rule else {
+            let reason = if self.default_variant.is_some() { Reason::Static } else { Reason::Default };
+            return Evaluation::of(self.default_variant, reason);
+        };
+        let Some(root) = &rule.root else {
+            return Evaluation::failed(ErrorCode::ParseError);
+        };
+        let mut run = Run::new(self, context, hashing, tracer);
+        let result = run.eval(root, Scope::Root);
+        let outcome = if run.is_exhausted() { Evaluation::failed(ErrorCode::General) } else { self.outcome(&result) };
+        Evaluation { bucket: run.bucket, ..outcome }
+    }
+
+    /// What the rule's result means: a variant's name, or null for the default variant.
+    fn outcome(&self, result: &Value<'_>) -> Evaluation {
+        let variant = match result {
+            Value::Null => return Evaluation::of(self.default_variant, Reason::Default),
+            Value::Str(name) => self.variant(name),
+            Value::Bool(_) | Value::Number(_) => self.variant(&result.to_text()),
+            Value::Json(_) | Value::List(_) => None,
+        };
+        match variant {
+            Some(_) => Evaluation::of(variant, Reason::TargetingMatch),
+            None => Evaluation::failed(ErrorCode::General),
+        }
+    }
+}
+
+impl Evaluation {
+    const fn of(variant: Option<VariantId>, reason: Reason) -> Self {
+        Self { variant, reason, error: None, bucket: None }
+    }
+
+    const fn failed(code: ErrorCode) -> Self {
+        Self { variant: None, reason: Reason::Error, error: Some(code), bucket: None }
+    }
+}
+
+impl ErrorCode {
+    /// Names the code as OpenFeature does.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FlagNotFound => "FLAG_NOT_FOUND",
+            Self::ParseError => "PARSE_ERROR",
+            Self::TypeMismatch => "TYPE_MISMATCH",
+            Self::General => "GENERAL",
+        }
+    }
+}
+
+impl Var {
+    /// Reads a name as it stands in a rule.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), path: Self::split(name), attribute: crate::attribute::Attribute::from_rule(name) }
+    }
+
+    /// Splits a name at its dots; the empty name is the empty path, which means everything.
+    pub(crate) fn split(name: &str) -> Box<[Box<str>]> {
+        if name.is_empty() { Box::default() } else { name.split('.').map(Into::into).collect() }
     }
 }
