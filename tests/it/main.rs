@@ -7,6 +7,7 @@ mod check_verb;
 mod config_files;
 mod config_schema;
 mod config_settings;
+mod drain;
 mod exposition;
 mod flagd_support;
 mod flagd_testbed;
