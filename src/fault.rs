@@ -84,6 +84,33 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All faults, by discriminant.
+    pub const ALL: [Self; 23] = [
+        Self::RequestMalformed,
+        Self::PathAmbiguous,
+        Self::UriTooLong,
+        Self::HeadTooLarge,
+        Self::BodyTooLarge,
+        Self::ClientTimeout,
+        Self::ClientGone,
+        Self::RequestBodyBroken,
+        Self::MethodRefused,
+        Self::ExpectationFailed,
+        Self::NoRoute,
+        Self::Loop,
+        Self::LimitReached,
+        Self::Internal,
+        Self::DnsError,
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ResponseTimeout,
+        Self::ConnectionTerminated,
+        Self::ResponseMalformed,
+        Self::ResponseIncomplete,
+        Self::ResponseStalled,
+        Self::Unavailable,
+    ];
+
     /// Says who is to blame.
     pub const fn side(self) -> Side {
         match self {

@@ -5,16 +5,30 @@
 //! an upstream (`forward`), all of it driven by the data plane (`proxy`) and steered by the control plane (`control`).
 
 pub mod attribute;
+pub mod clock;
 pub mod fault;
 pub mod flag;
+pub mod head;
 pub mod lifecycle;
 pub mod limits;
 pub mod network;
 pub mod route;
+pub mod settings;
 pub mod upstream;
+
+pub mod observe;
 
 pub mod config;
 pub mod snapshot;
 
 pub mod compile;
 pub mod decision;
+
+pub mod listen;
+
+pub mod forward;
+pub mod proxy;
+
+pub mod control;
+
+pub mod cli;

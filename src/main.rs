@@ -1,3 +1,5 @@
 //! The `banyan` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    banyan::cli::run()
+}

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use super::flag_warnings::FlagWarnings;
 use super::rule::{Evaluators, RuleCompiler};
 use super::rule_results::Results;
-use super::suggestion::nearest;
-use crate::config::{Diagnostic, Kind, Node, Place, Report};
-use crate::flag::{Flag, Rule, Variant, VariantId};
+use crate::config::{Diagnostic, Kind, Node, Place, Report, closest};
+use crate::flag::{Flag, FlagId, Rule, Variant, VariantId};
 
 /// How many variants a flag may have: what [`VariantId`] can count.
 const VARIANTS_MAX: usize = u16::MAX as usize;
@@ -20,6 +19,8 @@ const BOOLEAN_WORDS: [&str; 4] = ["on", "off", "yes", "no"];
 pub struct FlagSet {
     /// The flags in file order; with errors in the report, what could be made of them.
     pub flags: Vec<Flag>,
+    /// Flag keys to ids.
+    pub ids: HashMap<Box<str>, FlagId>,
     /// The place of each flag's key.
     pub places: Vec<Place>,
 }
@@ -155,6 +156,8 @@ impl<'n> FlagCompiler<'n, '_> {
         flag.default_variant = definition.key("defaultVariant").and_then(|node| self.default_variant(node, &flag));
         flag.rule = definition.key("targeting").and_then(|node| self.targeting(node, &flag));
         self.warnings.check(&flag, key, definition, self.rules.report);
+        let id = FlagId(u32::try_from(self.set.flags.len()).unwrap_or(u32::MAX));
+        self.set.ids.insert(flag.key.clone(), id);
         self.set.flags.push(flag);
         self.set.places.push(key.place.clone());
     }
@@ -281,7 +284,7 @@ impl<'n> FlagCompiler<'n, '_> {
         for (key, _) in node.as_map().unwrap_or_default() {
             let name = key.as_str().unwrap_or_default();
             if !known.contains(&name) {
-                let help = match nearest(name, known.iter().copied()) {
+                let help = match closest(name, known.iter().copied()) {
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None => format!("the keys here are {}", known.join(", ")),
                 };

@@ -5,8 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::suggestion::nearest;
-use crate::config::{Diagnostic, Kind, Node, Report};
+use crate::config::{Diagnostic, Kind, Node, Report, closest};
 use crate::flag::{COMPARISONS, Expr, Op, Var, Version};
 
 /// What `var` reads from at a place in a rule.
@@ -105,7 +104,7 @@ impl<'n, 'r> RuleCompiler<'n, 'r> {
 
     fn unknown_operator(&mut self, name: &Node, text: &str) {
         let known = Op::ALL.iter().map(|(name, ..)| *name).chain(["var", "$ref", "fractional"]);
-        let help = match (text, nearest(text, known)) {
+        let help = match (text, closest(text, known)) {
             ("?:", _) => "write `if`".to_owned(),
             (_, Some(meant)) => format!("did you mean `{meant}`?"),
             _ => "the operators are those of flagd's targeting schema".to_owned(),
@@ -245,7 +244,7 @@ impl<'n, 'r> RuleCompiler<'n, 'r> {
             return None;
         }
         let Some((&name, _)) = self.evaluators.get_key_value(name) else {
-            let help = match nearest(name, self.evaluators.keys().copied()) {
+            let help = match closest(name, self.evaluators.keys().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => "add it to `$evaluators`".to_owned(),
             };

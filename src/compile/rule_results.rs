@@ -1,8 +1,7 @@
 //! Owns the check that what a rule can say is the name of a variant.
 
 use super::rule::Evaluators;
-use super::suggestion::nearest;
-use crate::config::{Diagnostic, Kind, Node, Report};
+use crate::config::{Diagnostic, Kind, Node, Report, closest};
 
 /// Operators that give true or false whatever their operands are.
 const BOOLEAN: [&str; 17] = [
@@ -105,7 +104,7 @@ impl Results<'_, '_> {
         if self.variants.contains(&name) {
             return;
         }
-        let help = match nearest(name, self.variants.iter().copied()) {
+        let help = match closest(name, self.variants.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("the variants are {}", self.variants.join(", ")),
         };

@@ -1,5 +1,7 @@
 //! Owns what is told to the person who edits a file: what, where and how to mend it.
 
+use std::path::Path;
+
 use super::Place;
 
 /// How bad a diagnostic is.
@@ -11,6 +13,17 @@ pub enum Severity {
     Warning,
     /// The set is refused.
     Error,
+}
+
+impl Severity {
+    /// Names it, as in rendered diagnostics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// One finding about the files.
@@ -82,5 +95,18 @@ impl Report {
     /// Whether the set must be refused.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// How many findings are of a severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.diagnostics.iter().filter(|found| found.severity == severity).count()
+    }
+
+    /// Brings the findings into the order of files and places; those about whole directories come first.
+    pub fn sort(&mut self) {
+        fn key(found: &Diagnostic) -> Option<(&Path, usize)> {
+            found.place.as_ref().map(|place| (&*place.file.path, place.start))
+        }
+        self.diagnostics.sort_by(|left, right| key(left).cmp(&key(right)));
     }
 }

@@ -1,6 +1,21 @@
 //! Owns reading a directory of documents: which files count, how large they may be, what identifies their content.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Diagnostic, Place, Report, Severity};
+
+/// The largest file in bytes; 100,000 flags fit (rule C1).
+const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// The most bytes of a set, so that a stray directory of data cannot exhaust the memory.
+const SET_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The most files of a set.
+const FILES_MAX: usize = 10_000;
+/// How deep directories may nest; a symbolic link that leads back runs into it.
+const DIRECTORIES_MAX: usize = 8;
 
 /// A file as read.
 #[derive(Debug)]
@@ -9,4 +24,222 @@ pub struct ConfigFile {
     pub path: PathBuf,
     /// The content.
     pub text: String,
+}
+
+/// What a directory of documents held at one moment.
+#[derive(Debug)]
+pub struct FileSet {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The files that could be read, sorted by path.
+    pub files: Vec<Arc<ConfigFile>>,
+    /// Identifies names and bytes, unreadable ones included; equal within this process while nothing changed.
+    pub hash: u64,
+    /// What is wrong with the directory or with files that could not be read.
+    pub report: Report,
+}
+
+impl FileSet {
+    /// Reads every `*.yaml`, `*.yml` and `*.json` file under a directory.
+    ///
+    /// Names that begin with a dot are left out: editors' and Kubernetes' own (`..data`). Symbolic links are followed.
+    /// Never fails: what cannot be read is a finding, and the finding makes the set one that is refused.
+    pub fn read(dir: &Path) -> Self {
+        let mut reading = Reading::default();
+        match fs::metadata(dir) {
+            Ok(about) if about.is_dir() => reading.list(dir, 1),
+            Ok(_) => reading.directory("not-a-directory", dir, "is not a directory"),
+            Err(error) => reading.directory("no-directory", dir, &format!("cannot be read: {error}")),
+        }
+        reading.paths.sort();
+        for path in std::mem::take(&mut reading.paths) {
+            reading.read(path);
+        }
+        if reading.files.is_empty() && !reading.report.has_errors() {
+            reading.directory("no-files", dir, "holds no *.yaml, *.yml or *.json file");
+        }
+        reading.finish(dir)
+    }
+
+    /// Reads one file, whatever its name.
+    pub fn read_file(path: &Path) -> Self {
+        let mut reading = Reading::default();
+        reading.read(path.to_owned());
+        reading.finish(path)
+    }
+
+    /// Makes a set from texts, for callers that have no directory.
+    pub fn from_texts<'t>(dir: &str, texts: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
+        let mut reading = Reading::default();
+        for (name, text) in texts {
+            reading.keep(Path::new(dir).join(name), text.as_bytes().to_vec());
+        }
+        reading.finish(Path::new(dir))
+    }
+}
+
+/// A set in the making.
+#[derive(Default)]
+struct Reading {
+    paths: Vec<PathBuf>,
+    files: Vec<Arc<ConfigFile>>,
+    hasher: DefaultHasher,
+    bytes: u64,
+    report: Report,
+}
+
+impl Reading {
+    fn finish(self, dir: &Path) -> FileSet {
+        FileSet { dir: dir.to_owned(), files: self.files, hash: self.hasher.finish(), report: self.report }
+    }
+
+    fn list(&mut self, dir: &Path, depth: usize) {
+        if depth > DIRECTORIES_MAX {
+            return self.directory("too-deep", dir, "nests too deep; does a symbolic link lead back?");
+        }
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) => return self.directory("no-directory", dir, &format!("cannot be read: {error}")),
+        };
+        for entry in entries {
+            match entry {
+                Ok(entry) => self.entry(entry.path(), depth),
+                Err(error) => self.directory("no-directory", dir, &format!("cannot be listed: {error}")),
+            }
+        }
+    }
+
+    fn entry(&mut self, path: PathBuf, depth: usize) {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if hidden {
+            return;
+        }
+        // Follows links: every file of a mounted ConfigMap is one.
+        if fs::metadata(&path).is_ok_and(|about| about.is_dir()) {
+            return self.list(&path, depth + 1);
+        }
+        if !is_document(&path) {
+            return;
+        }
+        match self.paths.len().cmp(&FILES_MAX) {
+            std::cmp::Ordering::Less => self.paths.push(path),
+            std::cmp::Ordering::Equal => {
+                self.paths.push(path.clone());
+                self.directory("too-large", &path, &format!("is one file too many; {FILES_MAX} are read"));
+            }
+            std::cmp::Ordering::Greater => {}
+        }
+    }
+
+    fn read(&mut self, path: PathBuf) {
+        match read_bytes(&path) {
+            Ok(bytes) => self.keep(path, bytes),
+            Err(unread) => {
+                self.identify(&path, unread.message.as_bytes());
+                self.file(unread.code, path, String::new(), 0, unread.message, unread.help);
+            }
+        }
+    }
+
+    fn keep(&mut self, path: PathBuf, bytes: Vec<u8>) {
+        self.identify(&path, &bytes);
+        let before = self.bytes;
+        self.bytes += bytes.len() as u64;
+        if self.bytes > SET_BYTES_MAX {
+            if before <= SET_BYTES_MAX {
+                let message = format!("all files together are larger than {SET_BYTES_MAX} bytes");
+                self.file("too-large", path, String::new(), 0, message, "split what one router serves");
+            }
+            return;
+        }
+        let help = "write the file whole, then rename it into place";
+        if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+            let text = String::from_utf8_lossy(&bytes[..at]).into_owned();
+            let end = text.len();
+            return self.file("nul-byte", path, text, end, "a NUL byte: half-written, or not a text file", help);
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => self.files.push(Arc::new(ConfigFile { path, text })),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                self.file("not-utf8", path, text, at, "not UTF-8: half-written, or not a text file", help);
+            }
+        }
+    }
+
+    fn identify(&mut self, path: &Path, bytes: &[u8]) {
+        let name = path.as_os_str().as_encoded_bytes();
+        for part in [name, bytes] {
+            // The lengths keep `ab` + `c` from being taken for `a` + `bc`.
+            self.hasher.write_usize(part.len());
+            self.hasher.write(part);
+        }
+    }
+
+    fn directory(&mut self, code: &'static str, dir: &Path, message: &str) {
+        let message = format!("`{}` {message}", dir.display());
+        let found = Diagnostic::new(Severity::Error, code, None, message);
+        self.report.push(found.help("a set that cannot be read whole is never published"));
+    }
+
+    fn file(
+        &mut self,
+        code: &'static str,
+        path: PathBuf,
+        text: String,
+        at: usize,
+        message: impl Into<String>,
+        help: &str,
+    ) {
+        let place = Place { file: Arc::new(ConfigFile { path, text }), start: at, end: at };
+        self.report.push(Diagnostic::error(code, &place, message).help(help));
+    }
+}
+
+/// Why a file's bytes could not be had.
+struct Unread {
+    code: &'static str,
+    message: String,
+    help: &'static str,
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Unread> {
+    let unreadable = |error: std::io::Error| Unread {
+        code: "unreadable",
+        message: format!("cannot be read: {error}"),
+        help: "make it readable, or remove it",
+    };
+    let about = fs::metadata(path).map_err(unreadable)?;
+    // Opening a pipe or a device could wait for ever.
+    if !about.is_file() {
+        return Err(Unread {
+            code: "unreadable",
+            message: "not a regular file".into(),
+            help: "put a regular file in its place",
+        });
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    (&file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Unread {
+            code: "too-large",
+            message: format!("larger than {FILE_BYTES_MAX} bytes"),
+            help: "split the file",
+        });
+    }
+    let length = file.metadata().map_err(unreadable)?.len();
+    if length != bytes.len() as u64 {
+        return Err(Unread {
+            code: "half-written",
+            message: "the file changed while it was read".into(),
+            help: "write the file whole, then rename it into place",
+        });
+    }
+    Ok(bytes)
+}
+
+fn is_document(path: &Path) -> bool {
+    path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known)))
 }

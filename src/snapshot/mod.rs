@@ -1,10 +1,12 @@
 //! Owns the compiled, immutable configuration and its publication; it never reads a file.
 
+mod addresses;
 mod store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use addresses::Authority;
 pub use store::{Reader, Store};
 
 use crate::attribute::Attribute;

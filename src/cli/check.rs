@@ -1,0 +1,105 @@
+//! Owns the verb `check`: everything that is wrong with the files, at once.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::{REFUSED, SettingOptions, now_unix_s, print, settle};
+use crate::compile::{self, Options};
+use crate::config::{FileSet, Format, Report};
+
+const LONG: &str = "\
+Check the flag and route files together, as the router does before it publishes them, and show every error, warning and \
+note with its line and how to mend it. Nothing is sent to anybody.
+
+Exit code 0: the set would be published (there may be warnings). 1: it would be refused. 2: wrong usage.";
+
+/// The arguments of `check`.
+#[derive(Debug, Args)]
+#[command(long_about = LONG)]
+pub(super) struct CheckArgs {
+    /// The directory of flag files [default: flags].
+    #[arg(long, env = "BANYAN_FLAGS", value_name = "DIR")]
+    flags: Option<PathBuf>,
+    /// The directory of route files [default: routes].
+    #[arg(long, env = "BANYAN_ROUTES", value_name = "DIR")]
+    routes: Option<PathBuf>,
+    /// Where the router will listen, to find upstreams that are the router itself [default: 127.0.0.1:8080].
+    #[arg(long, env = "BANYAN_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
+    /// A settings file, which is checked too.
+    #[arg(long, env = "BANYAN_SETTINGS", value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// How findings are shown.
+    #[arg(long, value_enum, default_value = "text", conflicts_with = "json")]
+    format: Shown,
+    /// The same as `--format json`.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shown {
+    /// For people, with source lines.
+    Text,
+    /// One JSON object.
+    Json,
+    /// Annotations of a pull request on GitHub.
+    Github,
+}
+
+/// Checks, and says by the exit code whether the set would be published.
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    let (report, done) = check(args);
+    let refused = report.has_errors();
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    match if args.json { Shown::Json } else { args.format } {
+        Shown::Json => print(&report.render(Format::Json)),
+        Shown::Github => print(&format!("{}{done}: {}\n", report.render(Format::Github), report.summary())),
+        Shown::Text => print(&format!("{}{done}: {}\n", report.render(Format::Text { colour }), report.summary())),
+    }
+    if refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
+}
+
+/// Everything found, and how much was looked at.
+fn check(args: &CheckArgs) -> (Report, String) {
+    let options = SettingOptions {
+        flags: args.flags.clone(),
+        routes: args.routes.clone(),
+        listen: args.listen.clone(),
+        settings: args.settings.clone(),
+        ..SettingOptions::default()
+    };
+    let settings = match settle(&options, std::iter::empty()) {
+        Ok(settings) => settings,
+        Err(report) => return (report, "settings".to_owned()),
+    };
+    let (flags, routes) = (FileSet::read(&settings.flags), FileSet::read(&settings.routes));
+    let options = Options {
+        hashing: settings.hashing,
+        listeners: settings.listen,
+        now_unix_s: now_unix_s(),
+        accept_shrink: false,
+    };
+    let outcome = compile::compile(&flags, &routes, &options, None);
+    let files = flags.files.len() + routes.files.len();
+    let done = match &outcome.draft {
+        Some(draft) => format!(
+            "{} in {}: {}, {}, {}",
+            counted(files, "file"),
+            format_args!("{} and {}", flags.dir.display(), routes.dir.display()),
+            counted(draft.rules.flags.len(), "flag"),
+            counted(draft.rules.routes.payloads().count(), "route"),
+            counted(draft.upstreams.len(), "upstream"),
+        ),
+        None => format!("{} in {} and {}", counted(files, "file"), flags.dir.display(), routes.dir.display()),
+    };
+    (outcome.report, done)
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

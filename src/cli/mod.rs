@@ -1,0 +1,79 @@
+//! Owns the command line: the verbs, their help and their exit codes.
+
+mod check;
+mod completions;
+mod limit_names;
+mod options;
+mod schema;
+mod serve;
+mod settings_file;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use options::{SettingOptions, settle};
+
+/// What the exit code says when something was refused.
+const REFUSED: u8 = 1;
+
+const ABOUT: &str = "\
+Banyan is a feature-flag migration router: a reverse proxy that fronts production traffic while a monolith is taken \
+apart. Every migration step is one feature flag in a YAML file; raise its percentage and more users are served by the \
+modern system, set `state: DISABLED` and everybody is back on legacy within a second.";
+
+const EXAMPLES: &str = "\
+Examples:
+  banyan serve                          front traffic with flags/ and routes/ of this directory
+  banyan check                          find every mistake in flags/ and routes/
+  banyan check --format github          the same, as annotations of a pull request
+  banyan schema flags > flags.schema.json
+                                        let the editor help with flag files
+  banyan completions bash > ~/.local/share/bash-completion/completions/banyan
+
+Exit codes: 0 done (warnings included), 1 refused or failed, 2 wrong usage.
+Every option of `serve` is also an environment variable (BANYAN_…) and a key of the settings file.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "banyan", version, about = ABOUT, after_long_help = EXAMPLES, propagate_version = true)]
+#[command(arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Front traffic: route, split, reload while running, drain on SIGTERM.
+    Serve(Box<SettingOptions>),
+    /// Check the flag and route files and show everything that is wrong.
+    Check(check::CheckArgs),
+    /// Print the JSON Schema of flag or route files.
+    Schema(schema::SchemaArgs),
+    /// Print the completions of a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the command line of the process.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(options) => serve::run(&options),
+        Command::Check(args) => check::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Writes what the user asked for; a reader that went away (`banyan check | head`) is no failure.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The wall clock in seconds since the epoch.
+fn now_unix_s() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,235 @@
+//! Owns the settings as given, on the command line and in the environment, and their way to [`Settings`].
+//!
+//! The command line beats the environment, which beats the settings file, which beats the default.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::limit_names;
+use super::settings_file;
+use crate::config::{Diagnostic, Report, Severity, did_you_mean};
+use crate::flag::Hashing;
+use crate::network::Network;
+use crate::settings::{LogFormat, Settings};
+
+/// A closed set of words and what each means.
+pub(super) type Choices<T, const N: usize> = [(&'static str, T); N];
+
+pub(super) const HASHINGS: Choices<Hashing, 2> = [("v3", Hashing::V3), ("v2", Hashing::V2)];
+pub(super) const LOG_FORMATS: Choices<LogFormat, 2> = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+pub(super) const ACCESS_LOGS: Choices<AccessLog, 3> =
+    [("json", AccessLog(Some(LogFormat::Json))), ("text", AccessLog(Some(LogFormat::Text))), ("off", AccessLog(None))];
+pub(super) const SWITCH: Choices<bool, 2> = [("on", true), ("off", false)];
+
+/// More workers than this are a slip of the finger.
+pub(super) const WORKERS_MAX: u16 = 1024;
+/// The longest interval between two looks at files or names: a day in milliseconds.
+pub(super) const INTERVAL_MAX_MS: u32 = 86_400_000;
+
+/// The settings as given; what is not given is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub struct SettingOptions {
+    /// A YAML file with any of these settings, named with `_` instead of `-`.
+    #[arg(long, env = "BANYAN_SETTINGS", value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// The directory of flag files [default: flags].
+    #[arg(long, env = "BANYAN_FLAGS", value_name = "DIR")]
+    pub flags: Option<PathBuf>,
+    /// The directory of route files [default: routes].
+    #[arg(long, env = "BANYAN_ROUTES", value_name = "DIR")]
+    pub routes: Option<PathBuf>,
+    /// Where clients connect; may repeat [default: 127.0.0.1:8080].
+    #[arg(long, env = "BANYAN_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+    /// Where health, readiness and metrics are served [default: 127.0.0.1:9901].
+    #[arg(long, env = "BANYAN_ADMIN", value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+    /// The directory for what survives a restart [default: state].
+    #[arg(long, env = "BANYAN_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// How many workers; 0 is one a core [default: 0].
+    #[arg(long, env = "BANYAN_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(..=i64::from(WORKERS_MAX)))]
+    pub workers: Option<u16>,
+    /// The access log: a line a request on stdout [default: json].
+    #[arg(long, env = "BANYAN_ACCESS_LOG", value_name = "FORMAT", value_parser = one_of(ACCESS_LOGS))]
+    pub access_log: Option<AccessLog>,
+    /// The share of requests in the access log, from 0 to 1 [default: 1].
+    #[arg(long, env = "BANYAN_ACCESS_LOG_SAMPLE", value_name = "SHARE", value_parser = share)]
+    pub access_log_sample: Option<f64>,
+    /// What is logged, such as `info` or `banyan=debug` [default: info].
+    #[arg(long, env = "BANYAN_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How the log is written [default: text].
+    #[arg(long, env = "BANYAN_LOG_FORMAT", value_name = "FORMAT", value_parser = one_of(LOG_FORMATS))]
+    pub log_format: Option<LogFormat>,
+    /// How `fractional` hashes; v2 for the buckets of older flagd [default: v3].
+    #[arg(long, env = "BANYAN_HASHING", value_name = "GENERATION", value_parser = one_of(HASHINGS))]
+    pub hashing: Option<Hashing>,
+    /// Whether answers carry the decision to clients [default: off].
+    #[arg(long, env = "BANYAN_EXPOSE_DECISION", value_name = "ON", value_parser = one_of(SWITCH),
+          num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub expose_decision: Option<bool>,
+    /// Networks whose X-Forwarded-* headers are believed, such as 10.0.0.0/8 [default: none].
+    #[arg(long, env = "BANYAN_TRUSTED_PROXIES", value_name = "NETS", value_delimiter = ',')]
+    pub trusted_proxies: Vec<Network>,
+    /// The router's name in `Via`, or `off` [default: banyan].
+    #[arg(long, env = "BANYAN_VIA", value_name = "NAME", value_parser = via)]
+    pub via: Option<Via>,
+    /// Whether `traceparent` is passed on or made [default: on].
+    #[arg(long, env = "BANYAN_TRACING", value_name = "ON", value_parser = one_of(SWITCH))]
+    pub tracing: Option<bool>,
+    /// Whether requests are counted for /metrics [default: on].
+    #[arg(long, env = "BANYAN_METRICS", value_name = "ON", value_parser = one_of(SWITCH))]
+    pub metrics: Option<bool>,
+    /// How often the files are compared, besides notification; 0 for never [default: 2000].
+    #[arg(long, env = "BANYAN_POLL_MS", value_name = "MS", value_parser = clap::value_parser!(u32).range(..=i64::from(INTERVAL_MAX_MS)))]
+    pub poll_ms: Option<u32>,
+    /// How long the files must be quiet before they are read [default: 50].
+    #[arg(long, env = "BANYAN_DEBOUNCE_MS", value_name = "MS", value_parser = clap::value_parser!(u32).range(..=60_000))]
+    pub debounce_ms: Option<u32>,
+    /// How often names of upstreams are resolved [default: 10000].
+    #[arg(long, env = "BANYAN_DNS_INTERVAL_MS", value_name = "MS", value_parser = clap::value_parser!(u32).range(100..=i64::from(INTERVAL_MAX_MS)))]
+    pub dns_interval_ms: Option<u32>,
+    /// Start from the last good set when the present one is refused [default: off].
+    #[arg(long, env = "BANYAN_LAST_GOOD", value_name = "ON", value_parser = one_of(SWITCH),
+          num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub last_good: Option<bool>,
+    /// A limit of the data plane, such as head_bytes_max=65536; may repeat. 0 turns one off.
+    #[arg(long = "limit", env = "BANYAN_LIMIT", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = limit_names::parse)]
+    pub limits: Vec<(String, u64)>,
+}
+
+/// How the access log is written; `None` for no access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessLog(pub Option<LogFormat>);
+
+/// The name in `Via`; `None` for no `Via`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Via(pub Option<Box<str>>);
+
+/// Reads `off` or a pseudonym, which is a token (RFC 9110 section 7.6.3).
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn via(text: &str) -> Result<Via, String> {
+    if text == "off" {
+        return Ok(Via(None));
+    }
+    match http::HeaderName::from_bytes(text.as_bytes()) {
+        Ok(_) => Ok(Via(Some(text.into()))),
+        Err(_) => Err("use letters, digits, `-`, `.` and `_`, or `off`".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "not a number from 0 to 1".to_owned())
+}
+
+fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(choices: Choices<T, N>) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(choices.map(|(name, _)| name)).try_map(move |name| {
+        let found = choices.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| *value).ok_or("not one of the possible values")
+    })
+}
+
+/// Makes the settings from what was given, the settings file and the defaults.
+///
+/// `variables` are the names of the environment: one that looks like a setting but is none is an error, because the
+/// setting that was meant is not in force.
+///
+/// # Errors
+/// Everything that is wrong with the settings file, and settings that contradict each other.
+pub fn settle(given: &SettingOptions, variables: impl Iterator<Item = OsString>) -> Result<Settings, Report> {
+    let mut report = Report::default();
+    unknown_variables(variables, &mut report);
+    let file = given.settings.as_deref().map(|path| settings_file::read(path, &mut report)).unwrap_or_default();
+    let settings = cook(given, &file);
+    contradictions(&settings, &mut report);
+    report.sort();
+    if report.has_errors() { Err(report) } else { Ok(settings) }
+}
+
+fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
+    let default = Settings::default();
+    let mut limits = default.limits;
+    for (name, value) in file.limits.iter().chain(&given.limits) {
+        // Both sources have checked names and values.
+        let _ = limit_names::set(&mut limits, name, *value);
+    }
+    macro_rules! first {
+        ($name:ident) => {
+            given.$name.clone().or_else(|| file.$name.clone()).unwrap_or(default.$name)
+        };
+    }
+    let workers = given.workers.or(file.workers).and_then(|workers| NonZeroUsize::new(workers.into()));
+    let via = given.via.clone().or_else(|| file.via.clone());
+    Settings {
+        flags: first!(flags),
+        routes: first!(routes),
+        listen: first_list(&given.listen, &file.listen, default.listen),
+        admin: first!(admin),
+        state: first!(state),
+        workers: workers.unwrap_or(default.workers),
+        access_log: given.access_log.or(file.access_log).map_or(default.access_log, |chosen| chosen.0),
+        access_log_sample: first!(access_log_sample),
+        log: first!(log),
+        log_format: first!(log_format),
+        hashing: first!(hashing),
+        expose_decision: first!(expose_decision),
+        trusted_proxies: first_list(&given.trusted_proxies, &file.trusted_proxies, default.trusted_proxies),
+        via: via.map_or(default.via, |via| via.0),
+        tracing: first!(tracing),
+        metrics: first!(metrics),
+        poll_ms: first!(poll_ms),
+        debounce_ms: first!(debounce_ms),
+        dns_interval_ms: first!(dns_interval_ms),
+        last_good: first!(last_good),
+        limits,
+    }
+}
+
+fn first_list<T: Clone>(given: &[T], file: &[T], default: Vec<T>) -> Vec<T> {
+    [given, file].into_iter().find(|list| !list.is_empty()).map_or(default, <[T]>::to_vec)
+}
+
+fn contradictions(settings: &Settings, report: &mut Report) {
+    let mut refuse = |code, message: String, help: &str| {
+        report.push(Diagnostic::new(Severity::Error, code, None, message).help(help));
+    };
+    // Port 0 is another port for each listener.
+    if settings.admin.port() != 0 && settings.listen.contains(&settings.admin) {
+        let message = format!("`listen` and `admin` are both {}", settings.admin);
+        refuse("same-address", message, "health and metrics must not be reached by clients: give admin its own port");
+    }
+    let twice =
+        settings.listen.iter().enumerate().find(|(at, one)| one.port() != 0 && settings.listen[..*at].contains(one));
+    if let Some((_, twice)) = twice {
+        refuse("same-address", format!("`listen` names {twice} twice"), "remove one of the two");
+    }
+    if settings.flags == settings.routes {
+        let message = format!("`flags` and `routes` are both `{}`", settings.flags.display());
+        refuse("same-directory", message, "keep flag files and route files in directories of their own");
+    }
+}
+
+/// Reports `BANYAN_…` variables that are no setting, except those that Kubernetes makes for a service `banyan`.
+fn unknown_variables(variables: impl Iterator<Item = OsString>, report: &mut Report) {
+    let command = SettingOptions::augment_args(clap::Command::new("banyan"));
+    let known: Vec<&str> = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).collect();
+    for name in variables.filter_map(|name| name.into_string().ok()) {
+        let kubernetes = name == "BANYAN_PORT" || name.contains("_PORT_") || name.contains("_SERVICE_");
+        if !name.starts_with("BANYAN_") || kubernetes || name.ends_with("_PORT") || known.contains(&&*name) {
+            continue;
+        }
+        let message = format!("the environment variable `{name}` is no setting");
+        let mut found = Diagnostic::new(Severity::Error, "unknown-setting", None, message);
+        found.help = did_you_mean(&name, known.iter().copied());
+        report.push(found);
+    }
+}

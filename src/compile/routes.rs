@@ -1,0 +1,147 @@
+//! Owns the way from routes as written to a route table, and the names that routes refer to.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+
+use super::flags::FlagSet;
+use super::legs::{self, LegBook};
+use super::matcher;
+use super::upstreams::Upstreams;
+use crate::config::{Diagnostic, Node, Place, Report, RouteDoc, Text, UpstreamDoc, did_you_mean};
+use crate::flag::{Flag, FlagId};
+use crate::route::RouteTable;
+use crate::snapshot::{LegLabels, Route};
+use crate::upstream::UpstreamId;
+
+/// How many unknown names get a suggestion: looking for one costs as much as there are names.
+const SUGGESTIONS_MAX: u32 = 50;
+
+/// The names that routes may refer to.
+pub(super) struct Names<'a> {
+    pub(super) flags: &'a FlagSet,
+    upstreams: &'a Upstreams,
+    /// Every flag that stands in the files, also one that could not be compiled.
+    declared_flags: HashMap<&'a str, &'a Place>,
+    /// Every upstream that stands in the files.
+    declared_upstreams: HashSet<&'a str>,
+    suggestions: Cell<u32>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new(
+        flags: &'a FlagSet,
+        flag_nodes: &'a [Node],
+        upstream_docs: &'a [UpstreamDoc],
+        upstreams: &'a Upstreams,
+    ) -> Self {
+        let declared = flag_nodes.iter().filter_map(|node| node.key("flags")?.as_map()).flatten();
+        Self {
+            flags,
+            upstreams,
+            declared_flags: declared.filter_map(|(key, _)| Some((key.as_str()?, &key.place))).collect(),
+            declared_upstreams: upstream_docs.iter().map(|doc| &*doc.name.text).collect(),
+            suggestions: Cell::new(SUGGESTIONS_MAX),
+        }
+    }
+
+    /// The upstream of a name; `None` after a report, here or where it is defined.
+    pub(super) fn upstream(&self, name: &Text, report: &mut Report) -> Option<UpstreamId> {
+        let found = self.upstreams.ids.get(&name.text).copied();
+        if found.is_none() && !self.declared_upstreams.contains(&*name.text) {
+            let message = format!("unknown upstream `{}`", name.text);
+            let mut unknown = Diagnostic::error("unknown-upstream", &name.place, message);
+            unknown.help = self.suggest(&name.text, self.declared_upstreams.iter().copied());
+            report.push(unknown);
+        }
+        found
+    }
+
+    /// Whether an upstream of this name stands in the files.
+    pub(super) fn is_upstream(&self, name: &str) -> bool {
+        self.declared_upstreams.contains(name)
+    }
+
+    /// The name of a compiled upstream.
+    pub(super) fn upstream_name(&self, id: UpstreamId) -> &'a str {
+        &self.upstreams.list[id.0 as usize].name
+    }
+
+    /// The flag of a name; `None` after a report, here or where it is defined.
+    pub(super) fn flag(&self, name: &Text, report: &mut Report) -> Option<(FlagId, &'a Flag)> {
+        let found = self.flags.ids.get(&name.text).copied();
+        if found.is_none() && !self.declared_flags.contains_key(&*name.text) {
+            let message = format!("unknown flag `{}`", name.text);
+            let mut unknown = Diagnostic::error("unknown-flag", &name.place, message);
+            unknown.help = self.suggest(&name.text, self.declared_flags.keys().copied());
+            report.push(unknown);
+        }
+        found.map(|id| (id, &self.flags.flags[id.0 as usize]))
+    }
+
+    /// Where a flag stands.
+    pub(super) fn flag_place(&self, key: &str) -> Option<&'a Place> {
+        self.declared_flags.get(key).copied()
+    }
+
+    /// The help for an unknown name, while there is a budget for it.
+    pub(super) fn suggest<'c>(
+        &self,
+        name: &str,
+        candidates: impl IntoIterator<Item = &'c str> + Clone,
+    ) -> Option<String> {
+        let left = self.suggestions.get().checked_sub(1)?;
+        self.suggestions.set(left);
+        did_you_mean(name, candidates)
+    }
+}
+
+/// Compiles all routes; `None` when the table could not be built, after a report.
+pub(super) fn compile(
+    docs: &[RouteDoc],
+    names: &Names<'_>,
+    report: &mut Report,
+) -> Option<(RouteTable<Route>, Vec<LegLabels>)> {
+    let mut book = LegBook::new(names);
+    let mut compiled = Vec::with_capacity(docs.len());
+    let mut written = Vec::with_capacity(docs.len());
+    for doc in docs {
+        let matcher = matcher::compile(&doc.matcher, report);
+        let choice = legs::compile(doc, &mut book, report);
+        if let (Some(matcher), Some(choice)) = (matcher, choice) {
+            let route = Route {
+                name: doc.name.text.clone(),
+                choice,
+                websocket: doc.websocket,
+                body_bytes_max: doc.body_bytes_max,
+            };
+            compiled.push((matcher, route));
+            written.push(doc);
+        }
+    }
+    unused_flags(docs, names, report);
+    match RouteTable::build(compiled) {
+        Ok(table) => Some((table, book.into_labels())),
+        Err(conflicts) => {
+            for conflict in conflicts {
+                let (first, second) = (written[conflict.first], written[conflict.second]);
+                let message =
+                    format!("no request can tell the routes `{}` and `{}` apart", first.name.text, second.name.text);
+                let found = Diagnostic::error("route-conflict", &second.matcher.place, message);
+                let label = format!("`{}` matches the same requests", first.name.text);
+                let help = "make one of them more specific by host, path, methods, headers or query";
+                report.push(found.also(&first.matcher.place, label).help(help));
+            }
+            None
+        }
+    }
+}
+
+fn unused_flags(docs: &[RouteDoc], names: &Names<'_>, report: &mut Report) {
+    let used: HashSet<&str> = docs.iter().filter_map(|doc| Some(&*doc.flag.as_ref()?.text)).collect();
+    for flag in names.flags.flags.iter().filter(|flag| !used.contains(&*flag.key)) {
+        if let Some(place) = names.flag_place(&flag.key) {
+            let found = Diagnostic::warning("unused-flag", place, format!("no route uses the flag `{}`", flag.key));
+            report.push(found.help("name it in a route (`flag: …`), or remove it when its migration is over"));
+        }
+    }
+}

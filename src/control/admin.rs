@@ -1,0 +1,152 @@
+//! Owns the admin listener: metrics, health, readiness, over sockets of their own (rule A8).
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::{Method, Request, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::answer::{self, Answer};
+use super::host::AllowedHosts;
+use super::resolver::Resolver;
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::observe::Metrics;
+use crate::snapshot::Store;
+
+/// Connections at the same time; a scraper, a prober and some people use a few.
+const CONNECTIONS_MAX: usize = 64;
+/// From accept, or from the end of an answer, to the next whole request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this a connection ends at its next answer, and after twice this in any case: it bounds slow readers.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
+/// The largest request head in bytes; hyper refuses less than 8 KiB.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// The pause after the process ran out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the admin listener serves.
+pub(super) struct Admin {
+    pub(super) listener: TcpListener,
+    pub(super) hosts: AllowedHosts,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) store: Arc<Store>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) resolver: Resolver,
+}
+
+impl Admin {
+    /// Serves until it is dropped, also while the data plane drains.
+    pub(super) async fn run(self) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let admin = Arc::new(self);
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                return;
+            };
+            match admin.listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(Arc::clone(&admin).serve(stream, slot));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the admin listener cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, _slot: OwnedSemaphorePermit) {
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        let service = service_fn(move |request| {
+            let admin = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(admin.answer(&request, local.ip()).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        // How a connection ends is the peer's affair; nothing is lost with it.
+        if tokio::time::timeout(CONNECTION_AGE_MAX, connection.as_mut()).await.is_err() {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(CONNECTION_AGE_MAX, connection).await;
+        }
+    }
+
+    async fn answer(self: Arc<Self>, request: &Request<Incoming>, local: IpAddr) -> Answer {
+        if let Some(refusal) = self.refuse(request, local) {
+            return refusal;
+        }
+        match request.uri().path() {
+            "/healthz" => answer::text("ok\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => self.render().await,
+            _ => answer::problem(StatusCode::NOT_FOUND, "there is nothing here"),
+        }
+    }
+
+    fn refuse(&self, request: &Request<Incoming>, local: IpAddr) -> Option<Answer> {
+        if !request.body().is_end_stream() {
+            return Some(answer::fatal(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body"));
+        }
+        let hosts: Vec<_> = request.headers().get_all(HOST).iter().collect();
+        let is_allowed = |host: &str| self.hosts.allow(host, local);
+        match hosts.as_slice() {
+            // Browsers cannot speak HTTP/1.0, so no rebound name hides behind a missing host.
+            [] if request.version() == Version::HTTP_10 => {}
+            [host] => {
+                let own = host.to_str().is_ok_and(is_allowed);
+                let target = request.uri().authority().is_none_or(|target| is_allowed(target.as_str()));
+                if !(own && target) {
+                    return Some(answer::fatal(
+                        StatusCode::MISDIRECTED_REQUEST,
+                        "this host is not served here; ask for the listener's address, or allow the name",
+                    ));
+                }
+            }
+            _ => return Some(answer::fatal(StatusCode::BAD_REQUEST, "a request has exactly one Host")),
+        }
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        (!is_read).then(answer::method_not_allowed)
+    }
+
+    fn ready(&self) -> Answer {
+        match self.why_not_ready() {
+            None => answer::json(&serde_json::json!({
+                "ready": true,
+                "generation": self.store.snapshot().generation,
+            })),
+            Some(why) => answer::problem(StatusCode::SERVICE_UNAVAILABLE, why),
+        }
+    }
+
+    fn why_not_ready(&self) -> Option<&'static str> {
+        match self.lifecycle.phase() {
+            Phase::Draining => Some("draining: no new connections are taken"),
+            Phase::Aborting => Some("aborting what is left"),
+            Phase::Running if !self.resolver.has_looked() => Some("names of upstreams are being resolved"),
+            Phase::Running => None,
+        }
+    }
+
+    async fn render(self: Arc<Self>) -> Answer {
+        self.metrics.control.ready.set(self.why_not_ready().is_none().into());
+        let metrics = Arc::clone(&self.metrics);
+        // Thousands of series take long enough to be in the way of a readiness probe.
+        match tokio::task::spawn_blocking(move || metrics.render()).await {
+            Ok(page) => answer::metrics(page),
+            Err(_) => answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be rendered"),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Owns the shape of the admin listener's answers; errors are problems of RFC 9457.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+/// An answer with its whole body.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// The text format's version 0.0.4, as Prometheus asks for it.
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+pub(super) fn text(body: &'static str) -> Answer {
+    with(StatusCode::OK, TEXT, body)
+}
+
+pub(super) fn json(body: &serde_json::Value) -> Answer {
+    with(StatusCode::OK, JSON, body.to_string())
+}
+
+pub(super) fn metrics(body: String) -> Answer {
+    with(StatusCode::OK, METRICS, body)
+}
+
+/// Makes a problem whose title is the status' own.
+pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": title,
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    with(status, PROBLEM, body.to_string())
+}
+
+/// Makes a problem after which the connection ends, as its bytes cannot be trusted any more.
+pub(super) fn fatal(status: StatusCode, detail: &str) -> Answer {
+    header(problem(status, detail), CONNECTION, HeaderValue::from_static("close"))
+}
+
+pub(super) fn method_not_allowed() -> Answer {
+    let answer = problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
+    header(answer, ALLOW, HeaderValue::from_static("GET, HEAD"))
+}
+
+fn header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
+    answer.headers_mut().insert(name, value);
+    answer
+}
+
+fn with(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Answer::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}

@@ -1,0 +1,123 @@
+//! Owns what waits for the reload thread: it coalesces any number of changes into one task.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::snapshot::Authority;
+
+/// Files that never come to rest are read after this many quiet periods all the same.
+const QUIET_PERIODS_MAX: u32 = 3;
+
+/// What names resolved to; a name that did not is absent.
+pub(super) type Resolved = HashMap<Authority, Vec<SocketAddr>>;
+
+/// What the reload thread does next.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// The kernel told of changes, and the files have been quiet since.
+    Changed,
+    /// Somebody asked for a reload.
+    Forced,
+    /// Names were resolved.
+    Addresses(Resolved),
+    /// It is time to compare the files.
+    Poll,
+    /// The end.
+    Stop,
+}
+
+/// Takes what happens on other threads.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    pending: Mutex<Pending>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// When the first and the last change of a burst happened.
+    changed: Option<(Instant, Instant)>,
+    forced: bool,
+    addresses: Option<Resolved>,
+    stop: bool,
+}
+
+impl Mailbox {
+    /// Notes a change of the files; cheap enough for thousands a second.
+    pub(super) fn changed(&self) {
+        let now = Instant::now();
+        let mut pending = self.lock();
+        let first = pending.changed.map(|(first, _)| first);
+        pending.changed = Some((first.unwrap_or(now), now));
+        drop(pending);
+        // Later changes of a burst only move the end of the wait, which is looked at when it is over.
+        if first.is_none() {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn force(&self) {
+        self.lock().forced = true;
+        self.wake.notify_one();
+    }
+
+    /// Hands over what names resolved to; later results replace those that still wait.
+    pub(super) fn addresses(&self, resolved: Resolved) {
+        self.lock().addresses = Some(resolved);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn stop(&self) {
+        self.lock().stop = true;
+        self.wake.notify_one();
+    }
+
+    /// Whether nothing but the clock would make a task.
+    pub(super) fn is_idle(&self) -> bool {
+        let pending = self.lock();
+        !pending.stop && !pending.forced && pending.changed.is_none() && pending.addresses.is_none()
+    }
+
+    /// Waits for the next task; changes make one when the files are quiet, and not before `rested_at`.
+    pub(super) fn next(&self, poll_at: Instant, debounce: Duration, rested_at: Instant) -> Task {
+        let mut pending = self.lock();
+        loop {
+            let now = Instant::now();
+            let quiet_at = pending
+                .changed
+                .map(|(first, last)| (last + debounce).min(first + debounce * QUIET_PERIODS_MAX).max(rested_at));
+            if let Some(task) = pending.take(now, quiet_at, poll_at) {
+                return task;
+            }
+            let until = quiet_at.unwrap_or(poll_at).min(poll_at);
+            let wait = until.saturating_duration_since(now);
+            pending = self.wake.wait_timeout(pending, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    fn take(&mut self, now: Instant, quiet_at: Option<Instant>, poll_at: Instant) -> Option<Task> {
+        if self.stop {
+            return Some(Task::Stop);
+        }
+        if std::mem::take(&mut self.forced) {
+            self.changed = None;
+            return Some(Task::Forced);
+        }
+        if quiet_at.is_some_and(|at| at <= now) {
+            self.changed = None;
+            return Some(Task::Changed);
+        }
+        if let Some(resolved) = self.addresses.take() {
+            return Some(Task::Addresses(resolved));
+        }
+        (poll_at <= now).then_some(Task::Poll)
+    }
+}

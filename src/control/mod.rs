@@ -1,0 +1,267 @@
+//! Owns the control plane: watching files, publishing, names, signals, the admin listener. It never sees a request of
+//! the data plane; the two meet in the store, the metrics and the lifecycle.
+//!
+//! Two threads: `control` runs a small tokio runtime for sockets, signals and names, `reload` reads, compiles,
+//! publishes and frees snapshots, one thing after the other.
+
+mod admin;
+mod answer;
+mod host;
+mod last_good;
+mod mailbox;
+mod publisher;
+mod reload;
+mod resolver;
+mod signals;
+mod watcher;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::compile;
+use crate::config::FileSet;
+use crate::lifecycle::Lifecycle;
+use crate::observe::{Metrics, Reload};
+use crate::snapshot::Store;
+
+pub use last_good::last_good;
+
+use admin::Admin;
+use host::AllowedHosts;
+use mailbox::Mailbox;
+use publisher::Publisher;
+use reload::Reloader;
+use resolver::Resolver;
+use watcher::Watcher;
+
+/// The most threads that wait for name servers and render metrics.
+const BLOCKING_THREADS_MAX: usize = 16;
+/// Names are resolved no more often, and no less often, than this (rule U11).
+const DNS_INTERVAL_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
+
+/// Says what the control plane works on, and how.
+#[derive(Debug)]
+pub struct ControlPlan {
+    /// The directory of flag files.
+    pub flags_dir: PathBuf,
+    /// The directory of route files.
+    pub routes_dir: PathBuf,
+    /// What the snapshot in the store was compiled from; `None` makes the first look at the files a reload.
+    pub in_force: Option<SetHash>,
+    /// What compiling depends on besides the files; the time is set at each reload.
+    pub options: compile::Options,
+    /// Where metrics and health are served, bound already.
+    pub admin: TcpListener,
+    /// Names in `Host` that the admin listener answers to, besides loopback and its own address (rule A2).
+    pub admin_hosts: Vec<String>,
+    /// The snapshot in force; only this control plane may publish in it.
+    pub store: Arc<Store>,
+    /// What is shown at `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// The phases that signals advance.
+    pub lifecycle: Lifecycle,
+    /// Whether the kernel is asked to tell of changes; else only the poll sees them.
+    pub watch: bool,
+    /// Whether signals of the process are handled.
+    pub signals: bool,
+    /// How often the files are compared by content, in milliseconds; default 2000.
+    pub poll_ms: u32,
+    /// How long the files must be quiet before they are read, in milliseconds; default 50.
+    pub debounce_ms: u32,
+    /// How often names are resolved, in milliseconds, from 1000 to 60000; default 10000.
+    pub dns_interval_ms: u32,
+    /// From draining to aborting, in milliseconds; 0 turns it off; default 30000.
+    pub drain_timeout_ms: u32,
+    /// Where a copy of the last good files is kept.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl ControlPlan {
+    /// Makes a plan with defaults.
+    pub fn new(flags_dir: PathBuf, routes_dir: PathBuf, admin: TcpListener, store: Arc<Store>) -> Self {
+        Self {
+            flags_dir,
+            routes_dir,
+            in_force: None,
+            options: compile::Options::default(),
+            admin,
+            admin_hosts: Vec::new(),
+            store,
+            metrics: Metrics::new(),
+            lifecycle: Lifecycle::default(),
+            watch: true,
+            signals: true,
+            poll_ms: 2_000,
+            debounce_ms: 50,
+            dns_interval_ms: 10_000,
+            drain_timeout_ms: 30_000,
+            state_dir: None,
+        }
+    }
+}
+
+/// Identifies the content of both directories, within this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetHash(u64, u64);
+
+impl SetHash {
+    /// Identifies what was read.
+    pub fn of(flags: &FileSet, routes: &FileSet) -> Self {
+        Self(flags.hash, routes.hash)
+    }
+}
+
+/// How publishing stands; each change of it is a finished attempt or a new generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// The generation in force.
+    pub generation: u64,
+    /// Attempts to reload that have ended.
+    pub attempts: u64,
+    /// How the last one ended; `None` before the first.
+    pub last: Option<Reload>,
+}
+
+/// Holds a running control plane. Dropping it stops the plane without waiting.
+#[derive(Debug)]
+pub struct Handle {
+    address: SocketAddr,
+    mailbox: Arc<Mailbox>,
+    status: watch::Receiver<Status>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// The address of the admin listener.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Reloads the files now, also when they seem unchanged or much smaller (SIGHUP does the same).
+    pub fn reload(&self) {
+        self.mailbox.force();
+    }
+
+    /// Tells how publishing stands, now and at each change.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Stops the control plane and waits for its threads; a panic in one of them ends here, logged.
+    pub fn join(mut self) {
+        self.stop();
+        for thread in std::mem::take(&mut self.threads) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the control plane panicked");
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.mailbox.stop();
+        self.stop.send_replace(true);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts the control plane: when it returns, signals are handled, files are watched and the admin listener is open.
+///
+/// # Errors
+/// When the listener cannot be used, signals cannot be handled, or there are no threads.
+pub fn start(plan: ControlPlan) -> io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("control-blocking")
+        .build()?;
+    let context = runtime.enter();
+    let address = plan.admin.local_addr()?;
+    let mailbox = Arc::new(Mailbox::default());
+    let resolver = Resolver::new(Arc::clone(&plan.metrics));
+    let publisher = Publisher::new(&plan, runtime.handle().clone(), resolver.clone());
+    let status = publisher.status();
+    plan.admin.set_nonblocking(true)?;
+    let admin = Admin {
+        listener: tokio::net::TcpListener::from_std(plan.admin)?,
+        hosts: AllowedHosts::new(address.ip(), plan.admin_hosts),
+        metrics: Arc::clone(&plan.metrics),
+        store: Arc::clone(&plan.store),
+        lifecycle: plan.lifecycle.clone(),
+        resolver: resolver.clone(),
+    };
+    let signals = plan.signals.then(signals::Signals::new).transpose()?;
+    let mut watcher =
+        plan.watch.then(|| Watcher::new([plan.flags_dir.as_path(), &plan.routes_dir], Arc::clone(&mailbox)));
+    if let Some(watcher) = &mut watcher {
+        watcher.ensure();
+    }
+    let reloader = Reloader {
+        flags_dir: plan.flags_dir,
+        routes_dir: plan.routes_dir,
+        options: plan.options,
+        watcher,
+        poll: Duration::from_millis(plan.poll_ms.max(1).into()),
+        debounce: Duration::from_millis(plan.debounce_ms.into()),
+        in_force: plan.in_force,
+        judged: plan.in_force,
+        state_dir: plan.state_dir,
+        publisher,
+        mailbox: Arc::clone(&mailbox),
+    };
+    drop(context);
+
+    let dns_interval_ms = plan.dns_interval_ms.clamp(*DNS_INTERVAL_MS.start(), *DNS_INTERVAL_MS.end());
+    let (stop, stopped) = watch::channel(false);
+    let tasks = Tasks {
+        names: resolver.run(plan.store, Arc::clone(&mailbox), Duration::from_millis(dns_interval_ms.into())),
+        signals: signals::run(signals, plan.lifecycle.clone(), Arc::clone(&mailbox)),
+        deadline: signals::drain_deadline(plan.lifecycle, plan.drain_timeout_ms),
+        admin: admin.run(),
+    };
+    let threads = vec![
+        std::thread::Builder::new().name("reload".into()).spawn(move || reloader.run())?,
+        std::thread::Builder::new().name("control".into()).spawn(move || tasks.run(runtime, stopped))?,
+    ];
+    Ok(Handle { address, mailbox, status, stop, threads })
+}
+
+/// What the runtime does at the same time.
+struct Tasks<N, S, D, A> {
+    names: N,
+    signals: S,
+    deadline: D,
+    admin: A,
+}
+
+impl<N, S, D, A> Tasks<N, S, D, A>
+where
+    N: Future<Output = ()>,
+    S: Future<Output = ()>,
+    D: Future<Output = ()>,
+    A: Future<Output = ()>,
+{
+    fn run(self, runtime: Runtime, mut stopped: watch::Receiver<bool>) {
+        runtime.block_on(async {
+            tokio::select! {
+                // An error means that the handle is gone, which stops the plane too.
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+                ((), (), (), ()) = async { tokio::join!(self.names, self.signals, self.deadline, self.admin) } => {}
+            }
+        });
+        // A name server that does not answer must not hold up the end.
+        runtime.shutdown_background();
+    }
+}

@@ -1,0 +1,223 @@
+//! Owns the reload thread: read, compile, judge, publish; all or nothing (promise 2).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::mailbox::{Mailbox, Task};
+use super::publisher::Publisher;
+use super::watcher::Watcher;
+use super::{SetHash, last_good};
+use crate::compile::{self, Draft, Outcome};
+use crate::config::{FileSet, Report, Severity};
+use crate::observe::Reload;
+
+/// How often a set is read again while it keeps changing under our eyes.
+const SETTLE_MAX: usize = 5;
+
+/// Why the files are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The kernel told of a change.
+    Watch,
+    /// The poll's time had come.
+    Poll,
+    /// SIGHUP, or somebody in the process, wants it.
+    Request,
+}
+
+impl Cause {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Poll => "poll",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// Both directories as they were at one moment.
+struct Set {
+    flags: FileSet,
+    routes: FileSet,
+    hash: SetHash,
+}
+
+/// The state of the reload thread.
+pub(super) struct Reloader {
+    pub(super) flags_dir: PathBuf,
+    pub(super) routes_dir: PathBuf,
+    pub(super) options: compile::Options,
+    pub(super) watcher: Option<Watcher>,
+    pub(super) poll: Duration,
+    pub(super) debounce: Duration,
+    /// The content in force.
+    pub(super) in_force: Option<SetHash>,
+    /// The content that was last published or rejected; it is not judged twice.
+    pub(super) judged: Option<SetHash>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) publisher: Publisher,
+    pub(super) mailbox: Arc<Mailbox>,
+}
+
+impl Reloader {
+    pub(super) fn run(mut self) {
+        // The first look is at once: files may have changed since they were loaded.
+        let mut poll_at = Instant::now();
+        let mut unsaved = None;
+        let mut rested_at = poll_at;
+        loop {
+            let task = self.mailbox.next(poll_at, self.debounce, rested_at);
+            let started = Instant::now();
+            if let Some(watcher) = &mut self.watcher {
+                watcher.ensure();
+            }
+            match task {
+                Task::Changed => unsaved = self.reload(Cause::Watch).or(unsaved),
+                Task::Forced => unsaved = self.reload(Cause::Request).or(unsaved),
+                Task::Addresses(resolved) => self.publisher.publish_addresses(resolved),
+                Task::Poll => {
+                    unsaved = self.reload(Cause::Poll).or(unsaved);
+                    self.publisher.tidy();
+                    poll_at = Instant::now() + self.poll;
+                }
+                Task::Stop => break,
+            }
+            // In a storm of edits of a large set the workers get at least as much of the processor as this thread.
+            rested_at = Instant::now() + started.elapsed();
+            if self.mailbox.is_idle() {
+                self.save(unsaved.take());
+            }
+        }
+        self.save(unsaved);
+    }
+
+    /// Looks at the files; gives the set if it was published.
+    fn reload(&mut self, cause: Cause) -> Option<Set> {
+        let started = Instant::now();
+        let set = self.read();
+        if cause != Cause::Request && [self.judged, self.in_force].contains(&Some(set.hash)) {
+            self.pass_over(set.hash, cause);
+            return None;
+        }
+        let (set, outcome) = self.settle(set, cause);
+        self.judged = Some(set.hash);
+        match outcome.draft {
+            Some(draft) => {
+                self.publish(draft, &outcome.report, set.hash, cause, started);
+                Some(set)
+            }
+            None => {
+                self.reject(&outcome.report, cause);
+                None
+            }
+        }
+    }
+
+    /// Reads and compiles again until there is no doubt that whoever writes has finished.
+    ///
+    /// A set that compiles after the kernel has been quiet is sure. One that does not compile, or that a poll met, may
+    /// be half written: it counts only if it stays the same for another quiet period.
+    fn settle(&self, mut set: Set, cause: Cause) -> (Set, Outcome) {
+        let mut outcome = self.compile(&set, cause);
+        for _ in 0..SETTLE_MAX {
+            if cause == Cause::Request || (cause == Cause::Watch && outcome.draft.is_some()) {
+                break;
+            }
+            std::thread::sleep(self.debounce);
+            let again = self.read();
+            if again.hash == set.hash {
+                break;
+            }
+            outcome = self.compile(&again, cause);
+            set = again;
+        }
+        (set, outcome)
+    }
+
+    fn read(&self) -> Set {
+        let (flags, routes) = (FileSet::read(&self.flags_dir), FileSet::read(&self.routes_dir));
+        let hash = SetHash::of(&flags, &routes);
+        Set { flags, routes, hash }
+    }
+
+    fn compile(&self, set: &Set, cause: Cause) -> Outcome {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let options = compile::Options {
+            now_unix_s: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            accept_shrink: self.options.accept_shrink || cause == Cause::Request,
+            ..self.options.clone()
+        };
+        compile::compile(&set.flags, &set.routes, &options, Some(&self.publisher.current()))
+    }
+
+    fn publish(&mut self, draft: Draft, report: &Report, hash: SetHash, cause: Cause, started: Instant) {
+        let generation = self.publisher.publish(draft);
+        let took = started.elapsed();
+        self.in_force = Some(hash);
+        log_findings(report);
+        let control = &self.publisher.metrics().control;
+        control.published(took);
+        control.warnings.set(i64::try_from(report.count(Severity::Warning)).unwrap_or(i64::MAX));
+        tracing::info!(
+            generation,
+            cause = cause.as_str(),
+            flags = control.flags.value(),
+            routes = control.routes.value(),
+            upstreams = control.upstreams.value(),
+            warnings = control.warnings.value(),
+            took_ms = took.as_millis(),
+            "published"
+        );
+        self.publisher.finish(Reload::Published);
+    }
+
+    fn reject(&self, report: &Report, cause: Cause) {
+        log_findings(report);
+        let control = &self.publisher.metrics().control;
+        control.reload(Reload::Rejected);
+        control.stale(true);
+        tracing::error!(
+            generation = self.publisher.current().generation,
+            cause = cause.as_str(),
+            findings = %report.summary(),
+            "rejected; the last good generation stays in force"
+        );
+        self.publisher.finish(Reload::Rejected);
+    }
+
+    /// The content was judged before, so there is nothing to do but to say so.
+    fn pass_over(&mut self, hash: SetHash, cause: Cause) {
+        let control = &self.publisher.metrics().control;
+        if self.judged != Some(hash) {
+            // After a rejection somebody took the change back.
+            self.judged = Some(hash);
+            control.stale(false);
+            tracing::info!(generation = control.generation.value(), "the files are those in force again");
+        } else if cause != Cause::Watch {
+            return;
+        }
+        control.reload(Reload::Unchanged);
+        self.publisher.finish(Reload::Unchanged);
+    }
+
+    /// Keeps a copy of files that came into force.
+    fn save(&self, set: Option<Set>) {
+        if let (Some(set), Some(state_dir)) = (set, &self.state_dir)
+            && let Err(error) = last_good::save(state_dir, &set.flags, &set.routes)
+        {
+            tracing::warn!(%error, directory = %state_dir.display(), "the last good files could not be kept");
+        }
+    }
+}
+
+/// Logs each finding on a line, as loud as it is bad.
+fn log_findings(report: &Report) {
+    for (severity, line) in report.lines() {
+        match severity {
+            Severity::Error => tracing::error!("{line}"),
+            Severity::Warning => tracing::warn!("{line}"),
+            Severity::Note => tracing::info!("{line}"),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Owns the request body on its way up: limits, deadlines, and whose fault it is when it breaks.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::clock::{self, Wait, Watch};
+use crate::fault::Fault;
+use crate::limits::Limits;
+
+/// How long a request body may start slowly before the minimum rate counts, in milliseconds.
+const RATE_GRACE_MS: u64 = 5_000;
+
+/// What is known about a request body while it is on its way; the handler and the log read it.
+#[derive(Debug, Default)]
+pub struct BodyProgress {
+    /// Bytes received from the client.
+    pub bytes: Cell<u64>,
+    /// Why the body broke, if it did; never the upstream's fault.
+    pub broken: Cell<Option<Fault>>,
+    /// The response head is there: the wait for the upstream belongs to the response body from now on.
+    pub answered: Cell<bool>,
+}
+
+/// A request body that enforces limits and remembers its own failure.
+///
+/// hyper shows a broken request body as a failure of the upstream request; [`BodyProgress::broken`] tells the two
+/// apart. A body that ends early yields an error, so that the upstream never sees a clean end.
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Incoming,
+    progress: Rc<BodyProgress>,
+    watch: Arc<Watch>,
+    started_ms: u64,
+    idle_timeout_ms: u32,
+    rate_min_bytes: u32,
+    bytes_max: u64,
+    response_timeout_ms: u32,
+}
+
+/// Says that a request body cannot be forwarded.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the request body failed: {}", .0.as_str())]
+pub struct BodyError(Fault);
+
+impl RequestBody {
+    /// Wraps a client's body; `bytes_max` is the route's limit in bytes.
+    pub fn new(inner: Incoming, watch: Arc<Watch>, limits: &Limits, bytes_max: Option<u64>) -> Self {
+        Self {
+            inner,
+            progress: Rc::default(),
+            watch,
+            started_ms: clock::now_ms(),
+            idle_timeout_ms: limits.body_idle_timeout_ms,
+            rate_min_bytes: limits.body_rate_min_bytes,
+            bytes_max: bytes_max.unwrap_or(u64::MAX),
+            response_timeout_ms: 0,
+        }
+    }
+
+    /// What is known about it, shared with the handler.
+    pub fn progress(&self) -> Rc<BodyProgress> {
+        Rc::clone(&self.progress)
+    }
+
+    /// Sets how long the upstream has for its response head after each part of the body.
+    pub(super) fn set_response_timeout(&mut self, ms: u32) {
+        self.response_timeout_ms = ms;
+    }
+
+    /// The client is waited for: the upstream's clock stands still.
+    fn wait_for_client(&self) {
+        if self.watch.is_waiting(Wait::Body) || self.watch.is_waiting(Wait::BodyRate) {
+            return;
+        }
+        if !self.progress.answered.get() {
+            self.watch.stop(Wait::Upstream);
+        }
+        self.watch.start(Wait::Body, self.idle_timeout_ms);
+        if self.rate_min_bytes > 0 {
+            let earned_ms = self.progress.bytes.get().saturating_mul(1_000) / u64::from(self.rate_min_bytes);
+            self.watch.start_until(Wait::BodyRate, self.started_ms + RATE_GRACE_MS + earned_ms);
+        }
+    }
+
+    fn wait_for_upstream(&self) {
+        if self.watch.is_waiting(Wait::Body) || self.watch.is_waiting(Wait::BodyRate) {
+            self.watch.stop(Wait::Body);
+            self.watch.stop(Wait::BodyRate);
+        }
+        if !self.progress.answered.get() {
+            self.watch.start(Wait::Upstream, self.response_timeout_ms);
+        }
+    }
+
+    fn fail(&self, fault: Fault) -> BodyError {
+        self.wait_for_upstream();
+        self.progress.broken.set(Some(fault));
+        BodyError(fault)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if polled.is_pending() {
+            self.wait_for_client();
+        }
+        Poll::Ready(match ready!(polled) {
+            Some(Ok(frame)) => {
+                self.wait_for_upstream();
+                let bytes = self.progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.progress.bytes.set(bytes);
+                if bytes > self.bytes_max { Some(Err(self.fail(Fault::BodyTooLarge))) } else { Some(Ok(frame)) }
+            }
+            Some(Err(_)) => Some(Err(self.fail(Fault::RequestBodyBroken))),
+            None => {
+                self.wait_for_upstream();
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

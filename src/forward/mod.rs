@@ -1,0 +1,13 @@
+//! Owns the way from a decision to an upstream's response head: endpoints, pools, deadlines.
+//!
+//! Nothing that may have reached an upstream is sent twice.
+
+mod body;
+mod connection;
+mod endpoint;
+mod pool;
+
+pub use body::{BodyProgress, RequestBody};
+pub use connection::ResponseBody;
+pub use endpoint::HealthRegistry;
+pub use pool::{Exchanged, ForwardError, Lease, Pool};

@@ -1,0 +1,354 @@
+//! Owns one worker's connections to one upstream: which endpoint, which connection, how long, what went wrong.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::{Request, Response};
+
+use super::body::RequestBody;
+use super::connection::{Connection, HyperConnection, ResponseBody, SendError};
+use super::endpoint::{Health, HealthRegistry};
+use crate::clock::{self, Wait, Watch};
+use crate::fault::Fault;
+use crate::limits::Limit;
+use crate::observe::{UpstreamMetrics, WorkerMetrics};
+use crate::upstream::Upstream;
+
+/// Idle connections that may turn out stale before a fresh one is opened; each proved that nothing was sent on it.
+const STALE_MAX: u32 = 8;
+
+/// One worker's connections to one upstream.
+#[derive(Debug)]
+pub struct Pool {
+    upstream: Arc<Upstream>,
+    endpoints: Vec<Rc<Endpoint>>,
+    metrics: Arc<UpstreamMetrics>,
+    worker: Arc<WorkerMetrics>,
+}
+
+/// One address of the upstream, as this worker sees it.
+#[derive(Debug)]
+struct Endpoint {
+    address: SocketAddr,
+    health: Arc<Health>,
+    /// Connections whose last exchange is over; the freshest last.
+    idle: RefCell<VecDeque<Idle>>,
+    /// Exchanges under way.
+    in_flight: Cell<u32>,
+    /// Open connections, idle ones included; the connections' tasks count it down.
+    open: Rc<Cell<u32>>,
+    /// Set when a generation no longer has it: connections are not kept any more.
+    retired: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: HyperConnection,
+    since_ms: u64,
+}
+
+/// A connection that is at work; it goes back to its pool when the exchange ends well, and closes otherwise.
+#[derive(Debug)]
+pub struct Lease {
+    endpoint: Rc<Endpoint>,
+    connection: Option<HyperConnection>,
+    /// Whether it had carried an exchange before.
+    pub reused: bool,
+}
+
+/// An upstream's answer.
+#[derive(Debug)]
+pub struct Exchanged {
+    /// The response; its body is still on its way.
+    pub response: Response<ResponseBody>,
+    /// The connection that it comes on.
+    pub lease: Lease,
+}
+
+/// An exchange that failed before a response head came.
+#[derive(Debug)]
+pub struct ForwardError {
+    /// What happened.
+    pub fault: Fault,
+    /// The endpoint, once one was chosen.
+    pub endpoint: Option<SocketAddr>,
+}
+
+impl Lease {
+    /// The endpoint's address.
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+
+    /// Gives the connection back after an exchange that ended well.
+    pub fn give_back(mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        self.endpoint.health.succeeded();
+        if connection.is_open() && !self.endpoint.retired.get() {
+            self.endpoint.idle.borrow_mut().push_back(Idle { connection, since_ms: clock::now_ms() });
+        }
+    }
+
+    /// Counts a failure of the upstream in the middle of its response.
+    pub fn failed(self, upstream: &Upstream) {
+        self.endpoint.failed(upstream);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.endpoint.in_flight.set(self.endpoint.in_flight.get() - 1);
+    }
+}
+
+impl Endpoint {
+    fn new(address: SocketAddr, health: Arc<Health>) -> Rc<Self> {
+        Rc::new(Self {
+            address,
+            health,
+            idle: RefCell::default(),
+            in_flight: Cell::new(0),
+            open: Rc::default(),
+            retired: Cell::new(false),
+        })
+    }
+
+    fn failed(&self, upstream: &Upstream) {
+        if self.health.failed(upstream) {
+            tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms = upstream.eject_ms, "endpoint ejected");
+        }
+    }
+
+    fn lease(self: &Rc<Self>, connection: HyperConnection, reused: bool) -> Lease {
+        self.in_flight.set(self.in_flight.get() + 1);
+        Lease { endpoint: Rc::clone(self), connection: Some(connection), reused }
+    }
+
+    /// The freshest connection that is ready and young enough.
+    fn take_idle(&self, idle_ms_max: u32) -> Option<HyperConnection> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { connection, since_ms }) = idle.pop_back() {
+            if idle_ms_max != 0 && clock::now_ms() - since_ms > u64::from(idle_ms_max) {
+                // The others have waited longer still.
+                idle.clear();
+                return None;
+            }
+            if connection.is_open() && connection.is_ready() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+}
+
+impl Pool {
+    /// Makes a worker's pool, taking over from an `earlier` generation's what still holds.
+    pub fn new(
+        upstream: &Arc<Upstream>,
+        earlier: Option<&Self>,
+        registry: &HealthRegistry,
+        worker: &Arc<WorkerMetrics>,
+    ) -> Self {
+        let known = |address| earlier?.endpoints.iter().find(|endpoint| endpoint.address == address).map(Rc::clone);
+        let mut endpoints: Vec<Rc<Endpoint>> = Vec::new();
+        for &address in upstream.endpoints.iter().flat_map(|endpoint| &endpoint.addresses) {
+            if !endpoints.iter().any(|endpoint| endpoint.address == address) {
+                let fresh = || Endpoint::new(address, registry.health(&upstream.name, address));
+                endpoints.push(known(address).unwrap_or_else(fresh));
+            }
+        }
+        let metrics = worker.upstream(&upstream.name);
+        Self { upstream: Arc::clone(upstream), endpoints, metrics, worker: Arc::clone(worker) }
+    }
+
+    /// What the pool leads to.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Stops keeping connections to endpoints that `next` no longer has; exchanges under way go on.
+    pub fn retire(&self, next: Option<&Self>) {
+        for endpoint in &self.endpoints {
+            if next.is_none_or(|next| !next.endpoints.iter().any(|other| Rc::ptr_eq(other, endpoint))) {
+                endpoint.retired.set(true);
+                endpoint.idle.borrow_mut().clear();
+            }
+        }
+    }
+
+    /// Closes connections that have been idle for too long; the worker's tick calls it.
+    pub fn sweep(&self) {
+        let (now, keep_ms) = (clock::now_ms(), u64::from(self.upstream.timeouts.pool_idle_ms));
+        for endpoint in self.endpoints.iter().filter(|_| keep_ms != 0) {
+            let mut idle = endpoint.idle.borrow_mut();
+            while idle.front().is_some_and(|first| now - first.since_ms > keep_ms || !first.connection.is_open()) {
+                idle.pop_front();
+            }
+        }
+    }
+
+    /// Connections now open and now idle, for metrics.
+    pub fn connections(&self) -> (u64, u64) {
+        self.endpoints.iter().fold((0, 0), |(open, idle), endpoint| {
+            (open + u64::from(endpoint.open.get()), idle + endpoint.idle.borrow().len() as u64)
+        })
+    }
+
+    /// Sends a request and waits for the response head.
+    ///
+    /// A pooled connection that proves stale before anything was sent costs another try; nothing else does. `watch`
+    /// limits connecting and waiting; `response_ms` is the time for the response head, 0 for no limit.
+    ///
+    /// # Errors
+    /// The one fault that ended it. The caller tells a broken request body apart.
+    pub async fn exchange(
+        &self,
+        mut request: Request<RequestBody>,
+        watch: &Watch,
+        response_ms: u32,
+    ) -> Result<Exchanged, ForwardError> {
+        request.body_mut().set_response_timeout(response_ms);
+        for _ in 0..STALE_MAX {
+            let endpoint = self.choose(None)?;
+            let Some(idle) = endpoint.take_idle(self.upstream.timeouts.pool_idle_ms) else { break };
+            self.metrics.connections_reused.increment();
+            request = match self.send(endpoint.lease(idle, true), request, watch, response_ms).await {
+                Ok(exchanged) => return Ok(exchanged),
+                Err((_, Some(unsent))) => *unsent,
+                Err((error, None)) => return Err(error),
+            };
+            self.metrics.stale_retries.increment();
+        }
+        let lease = self.connect(watch).await?;
+        self.send(lease, request, watch, response_ms).await.map_err(|(error, _)| error)
+    }
+
+    async fn send(
+        &self,
+        mut lease: Lease,
+        request: Request<RequestBody>,
+        watch: &Watch,
+        response_ms: u32,
+    ) -> Result<Exchanged, (ForwardError, Option<Box<Request<RequestBody>>>)> {
+        let Some(connection) = &mut lease.connection else {
+            unreachable!("a lease holds its connection until it is given back")
+        };
+        watch.start(Wait::Upstream, response_ms);
+        let sent = within(watch, connection.send(request)).await;
+        watch.stop(Wait::Upstream);
+        let (fault, unsent) = match sent {
+            Some(Ok(response)) => return Ok(Exchanged { response, lease }),
+            Some(Err(SendError { fault, unsent })) => (fault, unsent),
+            None => (Fault::ResponseTimeout, None),
+        };
+        let endpoint = Some(lease.address());
+        // A connection that was stale before anything was sent says nothing about the endpoint.
+        let unsent = unsent.filter(|_| lease.reused);
+        Err((ForwardError { fault, endpoint }, unsent))
+    }
+
+    /// Opens a connection; a second endpoint is tried when the first cannot be connected to, in the same time.
+    async fn connect(&self, watch: &Watch) -> Result<Lease, ForwardError> {
+        watch.start(Wait::Upstream, self.upstream.timeouts.connect_ms);
+        let first = self.choose(None)?;
+        let result = match self.connect_to(first, watch).await {
+            Err(error) if error.fault == Fault::ConnectRefused && self.endpoints.len() > 1 => {
+                self.connect_to(self.choose(Some(first))?, watch).await
+            }
+            other => other,
+        };
+        watch.stop(Wait::Upstream);
+        result
+    }
+
+    async fn connect_to(&self, endpoint: &Rc<Endpoint>, watch: &Watch) -> Result<Lease, ForwardError> {
+        let failed = |fault| ForwardError { fault, endpoint: Some(endpoint.address) };
+        let open: u32 = self.endpoints.iter().map(|endpoint| endpoint.open.get()).sum();
+        if open >= self.upstream.connections_max {
+            self.worker.limit(Limit::UpstreamConnections);
+            return Err(failed(Fault::LimitReached));
+        }
+        let opened = OpenConnection::new(&endpoint.open);
+        let connected = within(watch, HyperConnection::connect(endpoint.address, move || drop(opened))).await;
+        let fault = match connected {
+            Some(Ok(connection)) => {
+                self.metrics.connections_opened.increment();
+                return Ok(endpoint.lease(connection, false));
+            }
+            Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Fault::ConnectTimeout,
+            Some(Err(_)) => Fault::ConnectRefused,
+            None => Fault::ConnectTimeout,
+        };
+        endpoint.failed(&self.upstream);
+        Err(failed(fault))
+    }
+
+    /// Counts an upstream's failure before its response head.
+    pub fn blame(&self, error: &ForwardError) {
+        let counts =
+            matches!(error.fault, Fault::ResponseTimeout | Fault::ConnectionTerminated | Fault::ResponseMalformed);
+        let endpoint = self.endpoints.iter().find(|endpoint| counts && Some(endpoint.address) == error.endpoint);
+        if let Some(endpoint) = endpoint {
+            endpoint.failed(&self.upstream);
+        }
+    }
+
+    /// The less loaded of two random endpoints among those in service; ejection never leaves none.
+    fn choose(&self, not: Option<&Rc<Endpoint>>) -> Result<&Rc<Endpoint>, ForwardError> {
+        if let ([only], None) = (&*self.endpoints, not) {
+            return Ok(only);
+        }
+        let usable = |endpoint: &&Rc<Endpoint>| not.is_none_or(|not| !Rc::ptr_eq(not, endpoint));
+        let healthy = |endpoint: &&Rc<Endpoint>| usable(endpoint) && !endpoint.health.is_ejected();
+        two_choices(self.endpoints.iter().filter(healthy))
+            .or_else(|| two_choices(self.endpoints.iter().filter(usable)))
+            .ok_or(ForwardError { fault: Fault::DnsError, endpoint: None })
+    }
+}
+
+/// The less loaded of two random ones; ties go to the first drawn.
+fn two_choices<'e>(mut usable: impl Iterator<Item = &'e Rc<Endpoint>> + Clone) -> Option<&'e Rc<Endpoint>> {
+    let count = usable.clone().count();
+    if count <= 1 {
+        return usable.next();
+    }
+    let first = fastrand::usize(..count);
+    let second = (first + fastrand::usize(1..count)) % count;
+    let (first, second) = (usable.clone().nth(first)?, usable.nth(second)?);
+    Some(if second.in_flight.get() < first.in_flight.get() { second } else { first })
+}
+
+/// Counts a connection as open for as long as it lives.
+struct OpenConnection(Rc<Cell<u32>>);
+
+impl OpenConnection {
+    fn new(open: &Rc<Cell<u32>>) -> Self {
+        open.set(open.get() + 1);
+        Self(Rc::clone(open))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Waits for a future until the wait for the upstream runs out; `None` then.
+async fn within<F: Future>(watch: &Watch, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if watch.take_upstream_expiry() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}

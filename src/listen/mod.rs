@@ -1,0 +1,112 @@
+//! Owns listening sockets: opening them, inheriting them, handing them over; it never accepts.
+//!
+//! Closing a reuse-port listener drops what sits in its accept queue, so a new process takes the very sockets of the
+//! old one, from systemd or from the running process.
+
+mod handover;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+pub use handover::{Offer, Successor, take_over};
+
+/// Connections that wait in a socket's accept queue, at most (the kernel may allow fewer).
+const BACKLOG: i32 = 4_096;
+
+/// The open sockets of a process.
+#[derive(Debug)]
+pub struct Sockets {
+    /// The client listeners.
+    pub clients: Vec<TcpListener>,
+    /// The admin listener.
+    pub admin: TcpListener,
+}
+
+/// Says which address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl Sockets {
+    /// Opens `workers` reuse-port listeners on every client address, and the admin listener.
+    ///
+    /// # Errors
+    /// When an address is in use, not ours, or needs rights that the process lacks.
+    pub fn open(clients: &[SocketAddr], admin: SocketAddr, workers: usize) -> Result<Self, ListenError> {
+        let mut sockets = Vec::with_capacity(clients.len() * workers);
+        for &address in clients {
+            // Port 0 is chosen once; the further workers' sockets share it.
+            let first = listener(address, true)?;
+            let bound = first.local_addr().map_err(|source| ListenError { address, source })?;
+            sockets.push(first);
+            for _ in 1..workers {
+                sockets.push(listener(bound, true)?);
+            }
+        }
+        Ok(Self { clients: sockets, admin: listener(admin, false)? })
+    }
+
+    /// Takes the sockets that systemd passed (`LISTEN_FDS`): the last one is admin's, the others are clients'.
+    ///
+    /// Without an admin socket among them (only one passed), admin is opened on `admin`.
+    ///
+    /// # Errors
+    /// When a passed descriptor is not a TCP listener, or admin cannot be opened.
+    pub fn from_activation(admin: SocketAddr) -> io::Result<Option<Self>> {
+        let mut passed = listenfd::ListenFd::from_env();
+        let mut clients = Vec::with_capacity(passed.len());
+        for index in 0..passed.len() {
+            if let Some(socket) = passed.take_tcp_listener(index)? {
+                socket.set_nonblocking(true)?;
+                clients.push(socket);
+            }
+        }
+        let admin = match clients.len() {
+            0 => return Ok(None),
+            1 => listener(admin, false).map_err(io::Error::other)?,
+            more => clients.remove(more - 1),
+        };
+        Ok(Some(Self { clients, admin }))
+    }
+
+    /// The addresses that clients may use, each once.
+    pub fn client_addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses: Vec<_> = self.clients.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Deals the client sockets out to workers: every socket has a worker, and every worker a socket.
+    ///
+    /// # Errors
+    /// When a socket cannot be duplicated (out of descriptors).
+    pub fn deal(&self, workers: usize) -> io::Result<Vec<Vec<TcpListener>>> {
+        let mut hands: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+        for turn in 0..self.clients.len().max(workers) {
+            hands[turn % workers].push(self.clients[turn % self.clients.len()].try_clone()?);
+        }
+        Ok(hands)
+    }
+}
+
+fn listener(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, ListenError> {
+    let open = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(reuse_port)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().map_err(|source| ListenError { address, source })
+}

@@ -1,0 +1,231 @@
+//! Owns Prometheus' text format: which families there are, and how their samples are written.
+
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+
+use super::leg::{BOUNDS, CLASSES, LegKey, LegMetrics, LegName};
+use super::names::{self, Family, Kind};
+use super::{ControlMetrics, Reload, UpstreamMetrics, WorkerMetrics};
+use crate::fault::Fault;
+use crate::limits::Limit;
+
+/// Labels of a sample.
+type Labels<'a> = &'a [(&'a str, &'a str)];
+/// The series of legs, with the workers' shards of each.
+type Legs = [(Arc<LegName>, Vec<Arc<LegMetrics>>)];
+/// The series of upstreams, likewise.
+type Upstreams = [(Arc<Box<str>>, Vec<Arc<UpstreamMetrics>>)];
+
+/// The page as it is written. Families without a sample are left out, head and all.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    text: String,
+    head: Option<Family>,
+}
+
+impl Page {
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
+    fn family(&mut self, family: Family) -> &mut Self {
+        self.head = Some(family);
+        self
+    }
+
+    fn sample(&mut self, family: Family, suffix: &str, labels: Labels<'_>, value: impl Display) {
+        if let Some(head) = self.head.take() {
+            self.head(head);
+        }
+        self.text.push_str(family.name);
+        self.text.push_str(suffix);
+        for (at, (name, value)) in labels.iter().enumerate() {
+            self.text.push(if at == 0 { '{' } else { ',' });
+            self.text.push_str(name);
+            self.text.push_str("=\"");
+            push_label(&mut self.text, value);
+            self.text.push('"');
+        }
+        self.text.push_str(if labels.is_empty() { " " } else { "} " });
+        put(&mut self.text, value);
+        self.text.push('\n');
+    }
+
+    fn head(&mut self, Family { name, kind, help }: Family) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        put(&mut self.text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    /// Writes a family that has one sample.
+    fn single(&mut self, family: Family, labels: Labels<'_>, value: impl Display) {
+        self.family(family).sample(family, "", labels, value);
+    }
+}
+
+fn put(text: &mut String, value: impl Display) {
+    write!(text, "{value}").expect("writing to a string does not fail");
+}
+
+/// Escapes a label's value as the format wants: backslash, quote and line feed.
+fn push_label(text: &mut String, value: &str) {
+    for letter in value.chars() {
+        match letter {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            other => text.push(other),
+        }
+    }
+}
+
+pub(super) fn control(page: &mut Page, control: &ControlMetrics) {
+    let last = control.last();
+    page.single(names::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.single(names::GENERATION, &[], control.generation.value());
+    page.family(names::RELOADS);
+    for result in Reload::ALL {
+        page.sample(names::RELOADS, "", &[("result", result.as_str())], control.reloads(result));
+    }
+    page.single(names::LAST_RELOAD, &[], last.published_unix_s());
+    page.single(names::RELOAD_DURATION, &[], last.took.as_secs_f64());
+    page.single(names::STALE, &[], last.stale.map_or(0.0, |since| since.elapsed().as_secs_f64()));
+    page.single(names::WARNINGS, &[], control.warnings.value());
+    page.single(names::SNAPSHOTS_HELD, &[], control.snapshots_held.value());
+    page.single(names::FLAGS, &[], control.flags.value());
+    page.single(names::ROUTES, &[], control.routes.value());
+    page.single(names::UPSTREAMS, &[], control.upstreams.value());
+    page.single(names::HASHING, &[("generation", last.hashing)], 1);
+    page.single(names::READY, &[], control.ready.value());
+    page.single(names::ADDRESS_UPDATES, &[], control.address_updates.value());
+    page.single(names::DNS_FAILURES, &[], control.dns_failures.value());
+    page.single(names::DNS_NAMES, &[], control.dns_names.value());
+    page.family(names::UPSTREAM_SLO);
+    for (upstream, objective) in &last.objectives {
+        page.sample(names::UPSTREAM_SLO, "", &[("upstream", upstream)], objective.as_secs_f64());
+    }
+}
+
+pub(super) fn workers(page: &mut Page, workers: &[Arc<WorkerMetrics>]) {
+    let counted = |of: fn(&WorkerMetrics) -> u64| workers.iter().map(|worker| of(worker)).sum::<u64>();
+    let gauged = |of: fn(&WorkerMetrics) -> i64| workers.iter().map(|worker| of(worker)).sum::<i64>();
+    page.single(names::WORKERS, &[], workers.len());
+    page.single(names::CONNECTIONS_ACCEPTED, &[], counted(|worker| worker.connections_accepted.value()));
+    page.single(names::CONNECTIONS_OPEN, &[], gauged(|worker| worker.connections_open.value()));
+    page.single(names::IN_FLIGHT, &[], gauged(|worker| worker.requests_in_flight.value()));
+    page.single(names::RECEIVED, &[], counted(|worker| worker.received_bytes.value()));
+    page.single(names::SENT, &[], counted(|worker| worker.sent_bytes.value()));
+    page.single(names::DECISIONS, &[], counted(|worker| worker.decisions.value()));
+    page.single(names::DECISION_ERRORS, &[], counted(|worker| worker.decision_errors.value()));
+    page.single(names::PANICS, &[], counted(|worker| worker.panics.value()));
+    page.family(names::FAULTS);
+    for fault in Fault::ALL {
+        let count: u64 = workers.iter().map(|worker| worker.faults(fault)).sum();
+        page.sample(names::FAULTS, "", &[("fault", fault.as_str()), ("side", fault.side().as_str())], count);
+    }
+    page.family(names::LIMIT_HITS);
+    for limit in Limit::ALL {
+        let count: u64 = workers.iter().map(|worker| worker.limits(limit)).sum();
+        page.sample(names::LIMIT_HITS, "", &[("limit", limit.as_str())], count);
+    }
+}
+
+pub(super) fn upstreams(page: &mut Page, upstreams: &Upstreams) {
+    let mut write = |family: Family, of: fn(&UpstreamMetrics) -> i128| {
+        page.family(family);
+        for (name, shards) in upstreams {
+            let sum: i128 = shards.iter().map(|shard| of(shard)).sum();
+            page.sample(family, "", &[("upstream", name)], sum);
+        }
+    };
+    write(names::UPSTREAM_OPENED, |shard| shard.connections_opened.value().into());
+    write(names::UPSTREAM_CLOSED, |shard| shard.connections_closed.value().into());
+    write(names::UPSTREAM_REUSED, |shard| shard.connections_reused.value().into());
+    write(names::UPSTREAM_IDLE, |shard| shard.pool_idle.value().into());
+    write(names::UPSTREAM_RETRIES, |shard| shard.stale_retries.value().into());
+    write(names::UPSTREAM_EJECTIONS, |shard| shard.ejections.value().into());
+    write(names::UPSTREAM_EJECTED, |shard| shard.ejected.value().into());
+}
+
+/// A histogram merged over the workers.
+struct Merged {
+    buckets: [u64; BOUNDS.len() + 1],
+    sum_ns: u64,
+}
+
+impl Merged {
+    /// Adds up one class of a leg; `None` when no worker has seen it.
+    fn of(shards: &[Arc<LegMetrics>], class: usize) -> Option<Self> {
+        let mut merged = Self { buckets: [0; BOUNDS.len() + 1], sum_ns: 0 };
+        for histogram in shards.iter().filter_map(|shard| shard.histogram(class)) {
+            for (sum, bucket) in merged.buckets.iter_mut().zip(&histogram.buckets) {
+                *sum += bucket.value();
+            }
+            merged.sum_ns += histogram.sum_ns.value();
+        }
+        (merged.count() > 0).then_some(merged)
+    }
+
+    fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+fn leg_labels<'a>(key: LegKey<'a>, more: (&'a str, &'a str)) -> [(&'a str, &'a str); 5] {
+    [
+        ("route", key.route),
+        ("flag", key.flag.unwrap_or_default()),
+        ("variant", key.variant.unwrap_or_default()),
+        ("upstream", key.upstream),
+        more,
+    ]
+}
+
+pub(super) fn legs(page: &mut Page, legs: &Legs) {
+    let classes: Vec<(LegKey<'_>, &str, Merged)> = legs
+        .iter()
+        .flat_map(|(name, shards)| CLASSES.iter().enumerate().map(move |(class, label)| (name, shards, class, *label)))
+        .filter_map(|(name, shards, class, label)| Some((name.key(), label, Merged::of(shards, class)?)))
+        .collect();
+    page.family(names::REQUESTS);
+    for (key, class, merged) in &classes {
+        page.sample(names::REQUESTS, "", &leg_labels(*key, ("class", class)), merged.count());
+    }
+    page.family(names::DURATION);
+    for (key, class, merged) in &classes {
+        duration(page, &leg_labels(*key, ("class", class)), merged);
+    }
+    page.family(names::LEG_FAULTS);
+    for (name, shards) in legs {
+        for fault in Fault::ALL {
+            let count: u64 = shards.iter().map(|shard| shard.faults(fault)).sum();
+            if count > 0 {
+                let [route, flag, variant, upstream, fault_label] = leg_labels(name.key(), ("fault", fault.as_str()));
+                let labels = [route, flag, variant, upstream, fault_label, ("side", fault.side().as_str())];
+                page.sample(names::LEG_FAULTS, "", &labels, count);
+            }
+        }
+    }
+}
+
+fn duration(page: &mut Page, labels: &[(&str, &str); 5], merged: &Merged) {
+    let [route, flag, variant, upstream, class] = *labels;
+    let mut below = 0;
+    let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
+    for (bound, count) in bounds.zip(merged.buckets) {
+        below += count;
+        let labels = [route, flag, variant, upstream, class, ("le", bound)];
+        page.sample(names::DURATION, "_bucket", &labels, below);
+    }
+    // The sum wraps after 584 years of waiting; a float holds it well enough.
+    page.sample(names::DURATION, "_sum", labels, std::time::Duration::from_nanos(merged.sum_ns).as_secs_f64());
+    page.sample(names::DURATION, "_count", labels, below);
+}
+
+pub(super) fn losses(page: &mut Page, access_lines: u64, log_lines: u64) {
+    page.single(names::ACCESS_DROPPED, &[], access_lines);
+    page.single(names::LOG_DROPPED, &[], log_lines);
+}

@@ -1,0 +1,80 @@
+//! Owns the registry that all metrics hang on, from the workers' shards to the text that Prometheus reads.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::exposition;
+use super::leg::{LegKey, LegMetrics, LegName};
+use super::series::Registry;
+use super::{ControlMetrics, Tally, UpstreamMetrics, WorkerMetrics};
+
+/// The most series of legs: 10,000 routes of two legs. A series is at most some 2 KiB of memory a worker.
+const LEGS_MAX: usize = 20_000;
+/// The most series of upstreams.
+const UPSTREAMS_MAX: usize = 5_000;
+/// The label of what is folded together beyond those; no route or upstream may be called so.
+const OTHER: &str = "_other";
+
+/// All metrics of a process.
+#[derive(Debug)]
+pub struct Metrics {
+    /// What the control plane counts.
+    pub control: ControlMetrics,
+    /// Access-log lines lost to a slow or broken sink.
+    pub access_lines_dropped: Arc<Tally>,
+    /// Log lines lost to a slow or broken sink.
+    pub log_lines_dropped: Arc<Tally>,
+    workers: Mutex<Vec<Arc<WorkerMetrics>>>,
+    legs: Arc<Registry<LegName, LegMetrics>>,
+    upstreams: Arc<Registry<Box<str>, UpstreamMetrics>>,
+}
+
+impl Metrics {
+    /// Makes an empty registry.
+    pub fn new() -> Arc<Self> {
+        let other = LegKey { route: OTHER, flag: None, variant: None, upstream: OTHER };
+        Arc::new(Self {
+            control: ControlMetrics::default(),
+            access_lines_dropped: Arc::default(),
+            log_lines_dropped: Arc::default(),
+            workers: Mutex::default(),
+            legs: Arc::new(Registry::new(LEGS_MAX, other.into())),
+            upstreams: Arc::new(Registry::new(UPSTREAMS_MAX, OTHER.into())),
+        })
+    }
+
+    /// Registers a worker and makes its shard.
+    pub fn worker(&self) -> Arc<WorkerMetrics> {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = WorkerMetrics::new(workers.len(), Arc::clone(&self.legs), Arc::clone(&self.upstreams));
+        workers.push(Arc::new(shard));
+        Arc::clone(&workers[workers.len() - 1])
+    }
+
+    /// Drops the series of what is no longer configured and no longer held by a worker.
+    pub fn prune<'a>(&self, legs: impl IntoIterator<Item = LegKey<'a>>, upstreams: impl IntoIterator<Item = &'a str>) {
+        let legs: HashSet<LegKey<'a>> = legs.into_iter().collect();
+        let upstreams: HashSet<&'a str> = upstreams.into_iter().collect();
+        self.legs.retain(|name| name.key().route == OTHER || legs.contains(&name.key()));
+        self.upstreams.retain(|name| **name == *OTHER || upstreams.contains(&**name));
+    }
+
+    /// Writes all metrics in Prometheus' text format, version 0.0.4, merged over the workers.
+    ///
+    /// It takes milliseconds with thousands of series: for the control plane's thread only.
+    pub fn render(&self) -> String {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut legs = self.legs.all();
+        legs.sort_unstable_by(|(left, _), (right, _)| left.key().cmp(&right.key()));
+        let mut upstreams = self.upstreams.all();
+        upstreams.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+
+        let mut page = exposition::Page::default();
+        exposition::control(&mut page, &self.control);
+        exposition::workers(&mut page, &workers);
+        exposition::upstreams(&mut page, &upstreams);
+        exposition::legs(&mut page, &legs);
+        exposition::losses(&mut page, self.access_lines_dropped.value(), self.log_lines_dropped.value());
+        page.into_text()
+    }
+}

@@ -1,0 +1,24 @@
+//! Owns seeing: metrics, the access log, the set-up of `tracing`. A leaf: it knows faults and limits, never a request.
+//!
+//! Whatever the workers call here neither locks nor allocates nor blocks, but for the calls that say so.
+
+mod access;
+mod cell;
+mod control;
+mod escape;
+mod exposition;
+mod leg;
+mod logging;
+mod metrics;
+pub mod names;
+mod series;
+mod spool;
+mod worker;
+
+pub use access::{AccessLog, AccessRecord, AccessWriter, LogFormat};
+pub use cell::{Counter, Gauge, Tally};
+pub use control::{ControlMetrics, Reload};
+pub use leg::{LegKey, LegMetrics};
+pub use logging::{LogGuard, LogOptions, LoggingError, init as init_logging, subscriber as log_subscriber};
+pub use metrics::Metrics;
+pub use worker::{UpstreamMetrics, WorkerMetrics};

@@ -1,0 +1,120 @@
+//! Owns the names of metrics and of the access log's fields, which dashboards and scripts rely on.
+
+/// What a metric family is to Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// A metric family: its name, its kind, and what it says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) help: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident $kind:ident $name:literal $help:literal;)+) => {
+        $(pub(super) const $constant: Family = Family { name: $name, kind: Kind::$kind, help: $help };)+
+    };
+}
+
+families! {
+    BUILD_INFO Gauge "banyan_build_info" "Always 1; the version that runs.";
+    GENERATION Gauge "banyan_config_generation" "The generation in force.";
+    RELOADS Counter "banyan_config_reloads_total" "Attempts to reload the files, by how they ended.";
+    LAST_RELOAD Gauge "banyan_config_last_reload_timestamp_seconds" "When files were last put in force.";
+    RELOAD_DURATION Gauge "banyan_config_last_reload_duration_seconds" "From the first read of a file to its being in force, last time.";
+    STALE Gauge "banyan_config_stale_seconds" "How long the files on disk have differed from those in force; 0 when they agree.";
+    WARNINGS Gauge "banyan_config_warnings" "Warnings about the files in force.";
+    SNAPSHOTS_HELD Gauge "banyan_config_snapshots_held" "Replaced generations that a worker still holds.";
+    FLAGS Gauge "banyan_config_flags" "Flags in force.";
+    ROUTES Gauge "banyan_config_routes" "Routes in force.";
+    UPSTREAMS Gauge "banyan_config_upstreams" "Upstreams in force.";
+    HASHING Gauge "banyan_config_hashing_info" "Always 1; the hash generation of fractional.";
+    READY Gauge "banyan_ready" "1 while the router takes traffic.";
+    ADDRESS_UPDATES Counter "banyan_dns_address_updates_total" "Generations published because addresses changed.";
+    DNS_FAILURES Counter "banyan_dns_failures_total" "Attempts to resolve a name that failed; the last good addresses stay.";
+    DNS_NAMES Gauge "banyan_dns_names" "Names of endpoints that are resolved in the background.";
+    CONNECTIONS_ACCEPTED Counter "banyan_downstream_connections_total" "Client connections accepted.";
+    CONNECTIONS_OPEN Gauge "banyan_downstream_connections" "Client connections now open.";
+    IN_FLIGHT Gauge "banyan_requests_in_flight" "Requests between their head and the end of their answer.";
+    RECEIVED Counter "banyan_downstream_received_bytes_total" "Bytes read from clients.";
+    SENT Counter "banyan_downstream_sent_bytes_total" "Bytes written to clients.";
+    DECISIONS Counter "banyan_decisions_total" "Decisions made by a flag.";
+    DECISION_ERRORS Counter "banyan_decision_errors_total" "Decisions that fell back because the flag failed (reason ERROR).";
+    PANICS Counter "banyan_panics_total" "Panics caught; each cost one request.";
+    WORKERS Gauge "banyan_workers" "Threads that serve.";
+    FAULTS Counter "banyan_faults_total" "Exchanges that failed, by fault and by the side to blame.";
+    LIMIT_HITS Counter "banyan_limit_hits_total" "Times a limit was reached.";
+    UPSTREAM_OPENED Counter "banyan_upstream_connections_opened_total" "Connections opened to the upstream.";
+    UPSTREAM_CLOSED Counter "banyan_upstream_connections_closed_total" "Connections to the upstream that ended.";
+    UPSTREAM_REUSED Counter "banyan_upstream_connections_reused_total" "Requests sent over a pooled connection.";
+    UPSTREAM_IDLE Gauge "banyan_upstream_pool_idle" "Connections now idle in the pools.";
+    UPSTREAM_RETRIES Counter "banyan_upstream_stale_retries_total" "Requests sent again after a stale pooled connection took nothing of them.";
+    UPSTREAM_EJECTIONS Counter "banyan_upstream_ejections_total" "Endpoints ejected after consecutive failures, by worker and endpoint.";
+    UPSTREAM_EJECTED Gauge "banyan_upstream_ejected" "Endpoints now ejected, by worker and endpoint.";
+    UPSTREAM_SLO Gauge "banyan_upstream_slo_p99_seconds" "The objective for the 99th percentile of latency; never enforced.";
+    REQUESTS Counter "banyan_requests_total" "Exchanges finished, by leg and class of the status the client got.";
+    DURATION Histogram "banyan_request_duration_seconds" "From the request head to the end of the answer.";
+    LEG_FAULTS Counter "banyan_request_faults_total" "Exchanges of a leg that failed.";
+    ACCESS_DROPPED Counter "banyan_access_log_dropped_lines_total" "Access-log lines lost to a slow or broken sink.";
+    LOG_DROPPED Counter "banyan_log_dropped_lines_total" "Log lines lost to a slow or broken sink.";
+}
+
+/// Names of the access log's fields, the same in JSON and in text.
+pub mod field {
+    /// When the request head was read, RFC 3339 in UTC with milliseconds.
+    pub const TIME: &str = "time";
+    /// The router's own name of the request, 32 hex digits.
+    pub const REQUEST_ID: &str = "request_id";
+    /// The trace of `traceparent`, 32 hex digits.
+    pub const TRACE_ID: &str = "trace_id";
+    /// The client's address.
+    pub const CLIENT: &str = "client";
+    /// The method.
+    pub const METHOD: &str = "method";
+    /// The host that was routed by.
+    pub const HOST: &str = "host";
+    /// The path as received, without its query, which may hold secrets.
+    pub const PATH: &str = "path";
+    /// The protocol version.
+    pub const PROTOCOL: &str = "protocol";
+    /// The status that the client got; 499 when it had gone.
+    pub const STATUS: &str = "status";
+    /// The route.
+    pub const ROUTE: &str = "route";
+    /// The flag.
+    pub const FLAG: &str = "flag";
+    /// The variant; absent when the fallback served.
+    pub const VARIANT: &str = "variant";
+    /// Why that variant.
+    pub const REASON: &str = "reason";
+    /// The slot of the targeting key and how many there are, such as `12/100`.
+    pub const BUCKET: &str = "bucket";
+    /// The generation that decided.
+    pub const GENERATION: &str = "generation";
+    /// The upstream.
+    pub const UPSTREAM: &str = "upstream";
+    /// The address that served.
+    pub const ENDPOINT: &str = "endpoint";
+    /// Whether the upstream connection came from the pool.
+    pub const REUSED: &str = "reused";
+    /// Bytes of the request body.
+    pub const REQUEST_BYTES: &str = "request_bytes";
+    /// Bytes of the response body.
+    pub const RESPONSE_BYTES: &str = "response_bytes";
+    /// From the request head to the end of the answer, in milliseconds.
+    pub const DURATION_MS: &str = "duration_ms";
+    /// How long the upstream took to accept the connection, in milliseconds.
+    pub const CONNECT_MS: &str = "connect_ms";
+    /// From the request head to the response head, in milliseconds.
+    pub const FIRST_BYTE_MS: &str = "first_byte_ms";
+    /// What broke the exchange.
+    pub const FAULT: &str = "fault";
+    /// Which side is to blame for it.
+    pub const FAULT_SIDE: &str = "fault_side";
+}

@@ -1,0 +1,154 @@
+//! Owns the response body on its way down: when it is complete, cut or stalled, and where its connection goes then.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::exchange::Exchange;
+use crate::clock::{Wait, Watch};
+use crate::fault::Fault;
+use crate::forward::{Lease, ResponseBody};
+use crate::head::trailers;
+use crate::upstream::Upstream;
+
+/// A response body: our own few bytes, or an upstream's stream.
+pub(super) enum Answer {
+    /// Made here.
+    Own {
+        /// What is left to send.
+        text: Option<Bytes>,
+        /// Recorded when it has been handed over.
+        exchange: Option<Exchange>,
+    },
+    /// Passed on.
+    Passed(Box<Passed>),
+}
+
+/// An upstream's response body, with everything that ends with it.
+pub(super) struct Passed {
+    body: ResponseBody,
+    lease: Option<Lease>,
+    upstream: Arc<Upstream>,
+    watch: Arc<Watch>,
+    exchange: Exchange,
+    waiting: bool,
+}
+
+/// Says that a response was cut; hyper then breaks the client's connection, so that it never looks complete.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the upstream's response was cut: {}", .0.as_str())]
+pub(super) struct AnswerError(Fault);
+
+impl Answer {
+    pub(super) fn own(text: Bytes, exchange: Exchange) -> Self {
+        Self::Own { text: Some(text).filter(|text| !text.is_empty()), exchange: Some(exchange) }
+    }
+
+    /// Nothing to send: the connection becomes a tunnel.
+    pub(super) fn empty() -> Self {
+        Self::Own { text: None, exchange: None }
+    }
+
+    pub(super) fn passed(body: ResponseBody, lease: Lease, upstream: &Arc<Upstream>, exchange: Exchange) -> Self {
+        let watch = Arc::clone(exchange.watch());
+        let mut passed =
+            Passed { body, lease: Some(lease), upstream: Arc::clone(upstream), watch, exchange, waiting: false };
+        if passed.body.is_end_stream() {
+            passed.complete();
+        }
+        Self::Passed(Box::new(passed))
+    }
+}
+
+impl Passed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        if self.waiting && self.watch.take_upstream_expiry() {
+            return Poll::Ready(Some(Err(self.fail(Fault::ResponseStalled))));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending() && !self.waiting {
+            self.waiting = true;
+            self.watch.start(Wait::Upstream, self.upstream.timeouts.body_idle_ms);
+        }
+        let frame = ready!(polled);
+        if self.waiting {
+            self.waiting = false;
+            self.watch.stop(Wait::Upstream);
+        }
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => Some(Ok(self.pass(frame))),
+            Some(Err(_)) => Some(Err(self.fail(Fault::ResponseIncomplete))),
+            None => {
+                self.complete();
+                None
+            }
+        })
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let frame = match frame.into_trailers() {
+            Ok(mut fields) => {
+                trailers::prepare(&mut fields);
+                Frame::trailers(fields)
+            }
+            Err(data) => data,
+        };
+        self.exchange.add_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+        if self.body.is_end_stream() {
+            self.complete();
+        }
+        frame
+    }
+
+    /// The response is whole: its connection may carry the next.
+    fn complete(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+            self.exchange.complete();
+        }
+    }
+
+    fn fail(&mut self, fault: Fault) -> AnswerError {
+        if let Some(lease) = self.lease.take() {
+            lease.failed(&self.upstream);
+        }
+        self.exchange.fail(fault);
+        AnswerError(fault)
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match self.get_mut() {
+            Self::Own { text, exchange } => {
+                let text = text.take();
+                if let Some(mut exchange) = exchange.take() {
+                    exchange.add_sent(text.as_ref().map_or(0, |text| text.len() as u64));
+                    exchange.complete();
+                }
+                Poll::Ready(text.map(|text| Ok(Frame::data(text))))
+            }
+            Self::Passed(passed) => passed.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own { text, .. } => text.is_none(),
+            Self::Passed(passed) => passed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own { text, .. } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Passed(passed) => passed.body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Owns one client connection: its task, its waits, and how it ends.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::exchange;
+use super::handler;
+use super::io::{Activity, ClientStream, StreamState};
+use super::worker::{DRAIN_IDLE_MS, Worker};
+use crate::clock::Wait;
+use crate::fault::Fault;
+use crate::head::Peer;
+use crate::limits::{Limit, Limits};
+
+/// hyper's smallest read buffer; a smaller head limit is held by its head size limit.
+const BUFFER_BYTES_MIN: usize = 8 * 1024;
+
+/// A client connection, as its requests see it.
+pub(super) struct Connection {
+    pub worker: Rc<Worker>,
+    pub state: Arc<StreamState>,
+    pub address: SocketAddr,
+    /// What forwarding fields say about the peer.
+    pub peer: Peer,
+    /// Requests so far.
+    pub requests: Cell<u32>,
+    key: usize,
+}
+
+/// How a connection ended.
+enum End {
+    /// In order, or handed to a tunnel.
+    Closed,
+    /// By an error of the protocol or the transport.
+    Failed(hyper::Error),
+    /// A wait ran out.
+    Expired(Wait),
+    /// A request panicked.
+    Panicked,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let (received, sent) = self.state.bytes();
+        self.worker.metrics.received_bytes.add(received);
+        self.worker.metrics.sent_bytes.add(sent);
+        self.worker.forget(self.key, self.address.ip());
+    }
+}
+
+impl Connection {
+    /// Whether the answer to the present request must be the connection's last.
+    pub(super) fn is_last_request(&self) -> bool {
+        let max = self.worker.limits().keep_alive_requests_max;
+        let used_up = max != 0 && self.requests.get() >= max;
+        if used_up {
+            self.worker.metrics.limit(Limit::KeepAliveRequests);
+        }
+        used_up || self.worker.is_draining()
+    }
+
+    /// The answer is complete: the next request may come.
+    pub(super) fn end_exchange(&self) {
+        let keep_alive = self.worker.limits().keep_alive_timeout_ms;
+        self.state.end_exchange(if self.worker.is_draining() { DRAIN_IDLE_MS } else { keep_alive });
+    }
+}
+
+/// Serves a connection in a task of its own.
+pub(super) fn start(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+    let state = StreamState::new(worker.limits());
+    let key = worker.streams.borrow_mut().insert(Arc::clone(&state));
+    let peer = Peer::new(address.ip(), false, &worker.shared.options.policy);
+    let connection =
+        Rc::new(Connection { worker: Rc::clone(worker), state, address, peer, requests: Cell::new(0), key });
+    tokio::task::spawn_local(serve(connection, stream));
+}
+
+async fn serve(connection: Rc<Connection>, stream: TcpStream) {
+    let state = &connection.state;
+    let stream = TokioIo::new(ClientStream::new(stream, Arc::clone(state)));
+    let service = service_fn(|request| handler::handle(Rc::clone(&connection), request));
+    let mut serving = pin!(server(connection.worker.limits()).serve_connection(stream, service).with_upgrades());
+    let mut known = false;
+    let end = poll_fn(|cx| {
+        if !known {
+            state.watch.set_waker(cx.waker());
+            known = true;
+        }
+        if let Some(wait) = state.watch.expired().filter(|wait| *wait != Wait::Upstream) {
+            return Poll::Ready(End::Expired(wait));
+        }
+        // A panic costs this connection and nothing else.
+        match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(Ok(()))) => Poll::Ready(End::Closed),
+            Ok(Poll::Ready(Err(error))) => Poll::Ready(End::Failed(error)),
+            Err(_) => Poll::Ready(End::Panicked),
+        }
+    })
+    .await;
+    account(&connection, &end);
+}
+
+/// hyper's HTTP/1.1 server with our limits.
+fn server(limits: &Limits) -> http1::Builder {
+    let mut server = http1::Builder::new();
+    server
+        .half_close(true)
+        .max_headers(limits.fields_max)
+        .max_header_size(limits.head_bytes_max)
+        .max_buf_size(limits.head_bytes_max.max(BUFFER_BYTES_MIN));
+    server
+}
+
+/// Counts what ended a connection before its time.
+fn account(connection: &Rc<Connection>, end: &End) {
+    let metrics = &connection.worker.metrics;
+    match end {
+        End::Closed => {}
+        End::Panicked => metrics.panics.increment(),
+        End::Expired(wait) => {
+            let limit = match wait {
+                Wait::Head => Limit::HeadTimeout,
+                Wait::KeepAlive => Limit::KeepAlive,
+                Wait::Body => Limit::BodyIdle,
+                Wait::BodyRate => Limit::BodyRate,
+                Wait::Write => Limit::WriteStall,
+                Wait::Discard => Limit::Discard,
+                Wait::Tunnel | Wait::Upstream => Limit::TunnelIdle,
+            };
+            metrics.limit(limit);
+            if *wait == Wait::Head && connection.state.bytes().0 > 0 {
+                exchange::record_unserved(connection, Fault::ClientTimeout);
+            }
+        }
+        // hyper has answered 400 or 431 by itself, unless the client was gone before its head was whole.
+        End::Failed(error) if connection.state.activity() == Activity::Head => {
+            if error.is_parse_too_large() {
+                metrics.limit(Limit::Head);
+                exchange::record_unserved(connection, Fault::HeadTooLarge);
+            } else if error.is_parse() {
+                exchange::record_unserved(connection, Fault::RequestMalformed);
+            }
+        }
+        // What happened in an exchange is in its own record.
+        End::Failed(_) => {}
+    }
+}

@@ -1,0 +1,294 @@
+//! Owns the record of one exchange: whatever way it ends, it is counted and logged once.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri};
+
+use super::connection::Connection;
+use super::view::View;
+use crate::clock::{self, Watch};
+use crate::decision::{Decision, FlagOutcome};
+use crate::fault::{Fault, Side};
+use crate::flag::{ErrorCode, Reason};
+use crate::forward::BodyProgress;
+use crate::head::names;
+use crate::observe::AccessRecord;
+use crate::snapshot::LegId;
+
+/// One exchange; dropping it before [`Self::complete`] or [`Self::fail`] means that the client is gone.
+pub(super) struct Exchange {
+    connection: Rc<Connection>,
+    view: Rc<View>,
+    leg: Option<LegId>,
+    status: u16,
+    fault: Option<Fault>,
+    complete: bool,
+    started: Instant,
+    first_byte: Option<Instant>,
+    sent: u64,
+    request_body: Option<Rc<BodyProgress>>,
+    endpoint: Option<(SocketAddr, bool)>,
+    /// What only the access log needs.
+    line: Option<Box<Line>>,
+}
+
+/// What a line of the access log says beyond the counters; made only when there is an access log.
+struct Line {
+    unix_ms: u64,
+    request_id: u128,
+    method: Method,
+    uri: Uri,
+    host: Box<str>,
+    protocol: &'static str,
+    trace_id: Option<u128>,
+    reason: Option<Reason>,
+    bucket: Option<(u32, u32)>,
+}
+
+impl Exchange {
+    pub(super) fn begin(connection: &Rc<Connection>, view: &Rc<View>, parts: &Parts) -> Self {
+        let worker = &connection.worker;
+        worker.metrics.requests_in_flight.add(1);
+        let line = worker.access.is_some().then(|| {
+            Box::new(Line {
+                unix_ms: unix_ms(),
+                request_id: worker.request_id(),
+                method: parts.method.clone(),
+                uri: parts.uri.clone(),
+                host: Box::default(),
+                protocol: if parts.version == http::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+                trace_id: None,
+                reason: None,
+                bucket: None,
+            })
+        });
+        Self {
+            connection: Rc::clone(connection),
+            view: Rc::clone(view),
+            leg: None,
+            status: 0,
+            fault: None,
+            complete: false,
+            started: clock::now(),
+            first_byte: None,
+            sent: 0,
+            request_body: None,
+            endpoint: None,
+            line,
+        }
+    }
+
+    /// Notes who was decided to serve.
+    pub(super) fn decided(&mut self, decision: &Decision<'_>) {
+        self.leg = Some(decision.leg.id);
+        if let Some(outcome) = &decision.flag {
+            self.connection.worker.metrics.decisions.increment();
+            if outcome.reason == Reason::Error {
+                self.connection.worker.metrics.decision_errors.increment();
+                log_flag_error(outcome, outcome.error);
+            }
+        }
+        if let (Some(line), Some(outcome)) = (&mut self.line, &decision.flag) {
+            line.reason = Some(outcome.reason);
+            line.bucket = outcome.bucket.map(|bucket| (bucket.slot, bucket.of));
+        }
+    }
+
+    /// Notes the host that was routed by.
+    pub(super) fn routed_by(&mut self, host: &str) {
+        if let Some(line) = &mut self.line {
+            line.host = host.into();
+        }
+    }
+
+    /// Notes the trace that the request is sent on with.
+    pub(super) fn traced(&mut self, headers: &HeaderMap) {
+        if let Some(line) = &mut self.line {
+            let trace = headers.get(names::TRACEPARENT).and_then(|value| value.to_str().ok()?.get(3..35));
+            line.trace_id = trace.and_then(|trace| u128::from_str_radix(trace, 16).ok());
+        }
+    }
+
+    /// Notes the body that is on its way up.
+    pub(super) fn uploading(&mut self, progress: Rc<BodyProgress>) {
+        self.request_body = Some(progress);
+    }
+
+    /// Notes the endpoint, and whether its connection came from the pool.
+    pub(super) fn reached(&mut self, endpoint: SocketAddr, reused: bool) {
+        self.endpoint = Some((endpoint, reused));
+    }
+
+    /// Notes the response head.
+    pub(super) fn answered(&mut self, status: u16) {
+        self.status = status;
+        self.first_byte = Some(clock::now());
+    }
+
+    pub(super) fn add_sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+    }
+
+    /// The answer has been handed over whole.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
+        self.connection.end_exchange();
+    }
+
+    /// Notes what broke it; the first fault counts.
+    pub(super) fn fail(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+        if self.first_byte.is_none() {
+            self.status = fault.status().as_u16();
+        }
+    }
+
+    /// The request's id in hexadecimal, for the client to quote; made up when there is no access log.
+    pub(super) fn request_id(&self) -> String {
+        let id = self.line.as_ref().map_or_else(|| self.connection.worker.request_id(), |line| line.request_id);
+        format!("{id:032x}")
+    }
+
+    /// The connection's deadlines.
+    pub(super) fn watch(&self) -> &Arc<Watch> {
+        &self.connection.state.watch
+    }
+
+    fn settle(&mut self) {
+        let broken_upload = self.request_body.as_ref().and_then(|body| body.broken.get());
+        if self.complete || self.fault.is_some() {
+            return;
+        }
+        let fault = match broken_upload {
+            Some(fault) => fault,
+            None if std::thread::panicking() => Fault::Internal,
+            None => match self.connection.state.watch.expired() {
+                Some(clock::Wait::Body | clock::Wait::BodyRate) => Fault::ClientTimeout,
+                _ => Fault::ClientGone,
+            },
+        };
+        self.fail(fault);
+    }
+
+    fn record(&self) {
+        let worker = &self.connection.worker;
+        worker.metrics.requests_in_flight.add(-1);
+        if let Some(fault) = self.fault {
+            worker.metrics.fault(fault);
+        }
+        let duration = clock::now().saturating_duration_since(self.started);
+        if let Some(leg) = self.leg.filter(|_| worker.shared.options.metrics) {
+            self.view.leg(leg, &worker.metrics).metrics.record(self.status, duration, self.fault);
+        }
+        if let Some(fault) = self.fault.filter(|fault| fault.side() == Side::Upstream) {
+            self.log_fault(fault, duration);
+        }
+        if let (Some(line), Some(access)) = (&self.line, &worker.access) {
+            access.borrow_mut().write(&self.access_record(line, duration));
+        }
+    }
+
+    /// The one log line of a failed exchange; a flood of them is thinned to what a person can read.
+    fn log_fault(&self, fault: Fault, duration: Duration) {
+        thread_local!(static QUIET_UNTIL_MS: Cell<u64> = const { Cell::new(0) });
+        let now = clock::now_ms();
+        if self.line.is_some() || now < QUIET_UNTIL_MS.get() {
+            // The access log has a line of its own for each.
+            return;
+        }
+        QUIET_UNTIL_MS.set(now + 100);
+        let labels = self.leg.map(|leg| &self.view.snapshot.rules.legs[leg.0 as usize]);
+        tracing::warn!(
+            route = labels.map(|labels| &*labels.route),
+            upstream = labels.map(|labels| &*labels.upstream),
+            endpoint = self.endpoint.map(|(address, _)| tracing::field::display(address)),
+            fault = fault.as_str(),
+            status = self.status,
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            "exchange failed"
+        );
+    }
+
+    fn access_record<'a>(&'a self, line: &'a Line, duration: Duration) -> AccessRecord<'a> {
+        let labels = self.leg.map(|leg| &self.view.snapshot.rules.legs[leg.0 as usize]);
+        AccessRecord {
+            unix_ms: line.unix_ms,
+            request_id: line.request_id,
+            trace_id: line.trace_id,
+            client: self.connection.address.ip().to_canonical(),
+            method: line.method.as_str().as_bytes(),
+            host: line.host.as_bytes(),
+            path: line.uri.path().as_bytes(),
+            protocol: line.protocol,
+            status: self.status,
+            route: labels.map(|labels| &*labels.route),
+            flag: labels.and_then(|labels| labels.flag.as_deref()),
+            variant: labels.and_then(|labels| labels.variant.as_deref()),
+            reason: line.reason.map(Reason::as_str),
+            bucket: line.bucket,
+            generation: self.view.snapshot.generation,
+            upstream: labels.map(|labels| &*labels.upstream),
+            endpoint: self.endpoint.map(|(address, _)| address),
+            reused: self.endpoint.is_some_and(|(_, reused)| reused),
+            request_bytes: self.request_body.as_ref().map_or(0, |body| body.bytes.get()),
+            response_bytes: self.sent,
+            duration,
+            connect: None,
+            first_byte: self.first_byte.map(|at| at.saturating_duration_since(self.started)),
+            fault: self.fault,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.settle();
+        self.record();
+    }
+}
+
+fn unix_ms() -> u64 {
+    u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn log_flag_error(outcome: &FlagOutcome<'_>, error: Option<ErrorCode>) {
+    tracing::debug!(flag = outcome.key, ?error, "flag failed: the fallback serves");
+}
+
+/// Counts and logs a request that hyper answered by itself, or that never became one.
+pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
+    let worker = &connection.worker;
+    worker.metrics.fault(fault);
+    let Some(access) = &worker.access else { return };
+    access.borrow_mut().write(&AccessRecord {
+        unix_ms: unix_ms(),
+        request_id: worker.request_id(),
+        trace_id: None,
+        client: connection.address.ip().to_canonical(),
+        method: b"",
+        host: b"",
+        path: b"",
+        protocol: "HTTP/1.1",
+        status: fault.status().as_u16(),
+        route: None,
+        flag: None,
+        variant: None,
+        reason: None,
+        bucket: None,
+        generation: worker.shared.store.snapshot().generation,
+        upstream: None,
+        endpoint: None,
+        reused: false,
+        request_bytes: connection.state.bytes().0,
+        response_bytes: 0,
+        duration: Duration::ZERO,
+        connect: None,
+        first_byte: None,
+        fault: Some(fault),
+    });
+}

@@ -1,0 +1,302 @@
+//! Owns what happens to a request, stage by stage: admit, decide, prepare, exchange, answer.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::header::{CONNECTION, SET_COOKIE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
+
+use super::answer::Answer;
+use super::connection::Connection;
+use super::exchange::Exchange;
+use super::tunnel;
+use super::view::View;
+use crate::clock::{self, Wait};
+use crate::decision::{self, Decision, Undecided};
+use crate::fault::{Fault, Side};
+use crate::forward::{Exchanged, RequestBody};
+use crate::head::answer::Afterwards;
+use crate::head::{Facts, ForwardContext, Upgrade, answer, names, request, response};
+use crate::limits::Limit;
+use crate::upstream::{Rewrite, Upstream};
+
+/// An exchange that ends with an answer of our own.
+struct Refused {
+    exchange: Exchange,
+    fault: Fault,
+    afterwards: Afterwards,
+}
+
+/// What is kept of a request once its head is on its way.
+struct Sent {
+    method: Method,
+    asked: Upgrade,
+    client_upgrade: Option<OnUpgrade>,
+    set_cookie: Option<HeaderValue>,
+    shown_decision: Option<HeaderValue>,
+}
+
+/// Serves one request.
+pub(super) async fn handle(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    connection.state.begin_exchange();
+    connection.requests.set(connection.requests.get() + 1);
+    let view = connection.worker.view();
+    let (parts, body) = request.into_parts();
+    let exchange = Exchange::begin(&connection, &view, &parts);
+    let served = serve(&connection, &view, exchange, parts, body).await;
+    let mut response = served.unwrap_or_else(|refused| refuse(&connection, refused));
+    if connection.is_last_request() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn serve(
+    connection: &Rc<Connection>,
+    view: &Rc<View>,
+    mut exchange: Exchange,
+    mut parts: Parts,
+    body: Incoming,
+) -> Result<Response<Answer>, Refused> {
+    let options = &connection.worker.shared.options;
+    let admitted = match request::admit(&parts, &options.limits, &options.policy) {
+        Ok(admitted) => admitted,
+        Err(fault) => return Err(Refused { exchange, fault, afterwards: Afterwards::Close }),
+    };
+    let facts = admitted.facts;
+    exchange.routed_by(&admitted.host);
+    if facts.answer_here {
+        let afterwards = discard(connection, facts, body).await;
+        return Ok(own(answer::options(afterwards), exchange));
+    }
+    let decision = match decide(connection, view, &parts, &admitted.host) {
+        Ok(decision) => decision,
+        Err(fault) => {
+            let afterwards = discard(connection, facts, body).await;
+            return Err(Refused { exchange, fault, afterwards });
+        }
+    };
+    exchange.decided(&decision);
+    let bytes_max = decision.route.body_bytes_max;
+    if bytes_max.is_some_and(|max| body.size_hint().lower() > max) {
+        return Err(Refused { exchange, fault: Fault::BodyTooLarge, afterwards: Afterwards::Close });
+    }
+    let upstream = Rc::clone(view.pool(decision.leg.upstream));
+    let sent = match prepare(connection, view, &decision, upstream.upstream(), facts, &mut parts) {
+        Ok(sent) => sent,
+        Err(fault) => return Err(Refused { exchange, fault, afterwards: Afterwards::Close }),
+    };
+    exchange.traced(&parts.headers);
+    let body = RequestBody::new(body, exchange.watch().clone(), &options.limits, bytes_max);
+    let progress = body.progress();
+    exchange.uploading(Rc::clone(&progress));
+    let timeouts = &upstream.upstream().timeouts;
+    let response_ms = if sent.asked == Upgrade::None { timeouts.response_ms } else { 0 };
+    match upstream.exchange(Request::from_parts(parts, body), &exchange.watch().clone(), response_ms).await {
+        Ok(exchanged) => {
+            progress.answered.set(true);
+            answer(connection, exchange, exchanged, upstream.upstream(), sent)
+        }
+        Err(error) => {
+            if let Some(endpoint) = error.endpoint {
+                exchange.reached(endpoint, false);
+            }
+            let fault = progress.broken.get().unwrap_or(error.fault);
+            if fault.side() == Side::Upstream {
+                upstream.blame(&error);
+            }
+            Err(Refused { exchange, fault, afterwards: Afterwards::Close })
+        }
+    }
+}
+
+/// Decides who serves.
+fn decide<'s>(connection: &Connection, view: &'s View, parts: &Parts, host: &str) -> Result<Decision<'s>, Fault> {
+    let head = decision::Head {
+        method: &parts.method,
+        host,
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+        headers: &parts.headers,
+        client: connection.address.ip(),
+        secure: false,
+        now_unix_s: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX),
+        fresh_key,
+    };
+    decision::decide(&view.snapshot, &head).map_err(|undecided| match undecided {
+        Undecided::NoRoute => Fault::NoRoute,
+        Undecided::PathAmbiguous => Fault::PathAmbiguous,
+    })
+}
+
+/// Turns the client's head into the upstream's.
+fn prepare(
+    connection: &Connection,
+    view: &View,
+    decision: &Decision<'_>,
+    upstream: &Upstream,
+    facts: Facts,
+    parts: &mut Parts,
+) -> Result<Sent, Fault> {
+    let options = &connection.worker.shared.options;
+    let asked = if decision.route.websocket { facts.upgrade } else { Upgrade::None };
+    let context = ForwardContext {
+        policy: &options.policy,
+        peer: &connection.peer,
+        host: upstream.rewrite.host.as_ref(),
+        host_default: upstream.endpoints.first().map_or("", |endpoint| &endpoint.authority),
+        websocket: decision.route.websocket,
+        random,
+    };
+    request::prepare(parts, facts, &context);
+    let client_upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| asked != Upgrade::None);
+    let mut shown_decision = None;
+    if let Some(outcome) = &decision.flag {
+        let leg = view.leg(decision.leg.id, &connection.worker.metrics);
+        let value = leg.decision(&decision.route.name, outcome, view.snapshot.generation);
+        shown_decision = options.expose_decision.then(|| value.clone());
+        parts.headers.insert(names::BANYAN_DECISION, value);
+    }
+    if let Some(key) = decision.targeting_key.as_deref().filter(|_| upstream.version_key) {
+        if let Ok(value) = HeaderValue::from_str(key) {
+            parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
+        }
+    }
+    rewrite(parts, &upstream.rewrite)?;
+    let set_cookie = decision.set_cookie.clone();
+    Ok(Sent { method: parts.method.clone(), asked, client_upgrade, set_cookie, shown_decision })
+}
+
+/// Changes what the upstream wants changed; without a rewrite the target stays as it is, byte for byte.
+fn rewrite(parts: &mut Parts, rewrite: &Rewrite) -> Result<(), Fault> {
+    for name in &rewrite.remove_headers {
+        parts.headers.remove(name);
+    }
+    for (name, value) in &rewrite.set_headers {
+        parts.headers.insert(name, value.clone());
+    }
+    let prefix = rewrite.path_prefix.as_ref().and_then(|(from, to)| {
+        let rest = parts.uri.path().strip_prefix(&**from)?;
+        (rest.is_empty() || rest.starts_with('/') || from.ends_with('/')).then_some((rest, to))
+    });
+    if let Some((rest, to)) = prefix {
+        let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
+        let query = parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
+        let target = PathAndQuery::try_from(format!("{to}{slash}{rest}{query}"));
+        parts.uri = Uri::from(target.map_err(|_| Fault::RequestMalformed)?);
+    }
+    Ok(())
+}
+
+/// Turns the upstream's response into the client's.
+fn answer(
+    connection: &Rc<Connection>,
+    mut exchange: Exchange,
+    exchanged: Exchanged,
+    upstream: &std::sync::Arc<Upstream>,
+    sent: Sent,
+) -> Result<Response<Answer>, Refused> {
+    let Exchanged { mut response, lease } = exchanged;
+    exchange.reached(lease.address(), lease.reused);
+    let upstream_upgrade = response.extensions_mut().remove::<OnUpgrade>();
+    let (mut parts, body) = response.into_parts();
+    let facts = match response::admit(&parts, &sent.method, sent.asked) {
+        Ok(facts) => facts,
+        Err(fault) => {
+            lease.failed(upstream);
+            return Err(Refused { exchange, fault, afterwards: Afterwards::Close });
+        }
+    };
+    response::prepare(&mut parts, facts);
+    if let Some(cookie) = sent.set_cookie {
+        parts.headers.append(SET_COOKIE, cookie);
+    }
+    if let Some(decision) = sent.shown_decision {
+        parts.headers.insert(names::BANYAN_DECISION, decision);
+    }
+    exchange.answered(parts.status.as_u16());
+    let tunnel = facts.is_tunnel.then_some((sent.client_upgrade, upstream_upgrade));
+    if let Some((Some(client), Some(upward))) = tunnel {
+        exchange.complete();
+        tunnel::start(Rc::clone(connection), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
+        drop(exchange);
+        return Ok(Response::from_parts(parts, Answer::empty()));
+    }
+    Ok(Response::from_parts(parts, Answer::passed(body, lease, upstream, exchange)))
+}
+
+fn own(made: Response<bytes::Bytes>, mut exchange: Exchange) -> Response<Answer> {
+    exchange.answered(made.status().as_u16());
+    made.map(|text| Answer::own(text, exchange))
+}
+
+/// Answers for a fault.
+fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
+    let Refused { mut exchange, fault, afterwards } = refused;
+    let limit = match fault {
+        Fault::BodyTooLarge => Some(Limit::Body),
+        Fault::UriTooLong => Some(Limit::Target),
+        Fault::HeadTooLarge => Some(Limit::Head),
+        _ => None,
+    };
+    if let Some(limit) = limit {
+        connection.worker.metrics.limit(limit);
+    }
+    exchange.fail(fault);
+    own(answer::fault(fault, &exchange.request_id(), afterwards), exchange)
+}
+
+/// Reads and drops a body that nobody wants, within limits, so that the connection can be used again (rule F17).
+async fn discard(connection: &Connection, facts: Facts, mut body: Incoming) -> Afterwards {
+    if body.is_end_stream() {
+        return Afterwards::KeepOpen;
+    }
+    let limits = connection.worker.limits();
+    // A client that waits for 100 (Continue) is not made to send what nobody reads.
+    if facts.expect_continue || body.size_hint().lower() > limits.discard_bytes_max {
+        return Afterwards::Close;
+    }
+    let mut left = limits.discard_bytes_max;
+    connection.state.watch.start(Wait::Discard, limits.discard_timeout_ms);
+    let afterwards = loop {
+        match body.frame().await {
+            None => break Afterwards::KeepOpen,
+            Some(Err(_)) => break Afterwards::Close,
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                if bytes > left {
+                    connection.worker.metrics.limit(Limit::Discard);
+                    break Afterwards::Close;
+                }
+                left -= bytes;
+            }
+        }
+    };
+    connection.state.watch.stop(Wait::Discard);
+    afterwards
+}
+
+/// A targeting key for a visitor without one: 128 random bits in hexadecimal.
+fn fresh_key() -> String {
+    let mut bytes = [0; 16];
+    // Without the system's randomness a worse one serves: keys must differ, they are no secret.
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes = fastrand::u128(..).to_be_bytes();
+    }
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+fn random() -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..16].copy_from_slice(&fastrand::u128(..).to_ne_bytes());
+    bytes[16..].copy_from_slice(&fastrand::u64(..).to_ne_bytes());
+    bytes
+}

@@ -1,0 +1,185 @@
+//! Owns the byte stream of a client connection: it counts, and it starts and stops the waits that bytes decide.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::clock::{Wait, Watch};
+use crate::limits::Limits;
+
+/// What a client connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Activity {
+    /// Nothing yet: no byte of a request has come since the last answer.
+    Idle = 0,
+    /// A request head is arriving.
+    Head = 1,
+    /// A request is being served.
+    Exchange = 2,
+    /// It is upgraded.
+    Tunnel = 3,
+}
+
+/// What the byte stream and its connection share; `Sync` for upgrades, though only one worker touches it.
+#[derive(Debug)]
+pub(super) struct StreamState {
+    /// The waits of this connection.
+    pub watch: Arc<Watch>,
+    activity: AtomicU8,
+    received: AtomicU64,
+    sent: AtomicU64,
+    head_timeout_ms: u32,
+    write_stall_timeout_ms: u32,
+    /// How long an upgraded connection may be silent; set with the upgrade.
+    tunnel_idle_ms: AtomicU64,
+}
+
+impl StreamState {
+    /// Starts waiting for the head of the first request.
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        let watch = Arc::new(Watch::default());
+        watch.start(Wait::Head, limits.head_timeout_ms);
+        Arc::new(Self {
+            watch,
+            activity: AtomicU8::new(Activity::Head as u8),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            head_timeout_ms: limits.head_timeout_ms,
+            write_stall_timeout_ms: limits.write_stall_timeout_ms,
+            tunnel_idle_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// A whole head is there.
+    pub(super) fn begin_exchange(&self) {
+        self.activity.store(Activity::Exchange as u8, Relaxed);
+        self.watch.stop(Wait::Head);
+        self.watch.stop(Wait::KeepAlive);
+    }
+
+    /// The answer is complete: the next request may come.
+    pub(super) fn end_exchange(&self, keep_alive_timeout_ms: u32) {
+        if self.activity() == Activity::Exchange {
+            self.activity.store(Activity::Idle as u8, Relaxed);
+            for wait in [Wait::Body, Wait::BodyRate, Wait::Upstream] {
+                self.watch.stop(wait);
+            }
+            self.watch.start(Wait::KeepAlive, keep_alive_timeout_ms);
+        }
+    }
+
+    /// The connection is a tunnel from now on.
+    pub(super) fn begin_tunnel(&self, idle_ms: u32) {
+        self.activity.store(Activity::Tunnel as u8, Relaxed);
+        self.tunnel_idle_ms.store(u64::from(idle_ms), Relaxed);
+        self.touch_tunnel();
+    }
+
+    /// What the connection is doing.
+    pub(super) fn activity(&self) -> Activity {
+        match self.activity.load(Relaxed) {
+            0 => Activity::Idle,
+            1 => Activity::Head,
+            2 => Activity::Exchange,
+            _ => Activity::Tunnel,
+        }
+    }
+
+    /// Bytes received and sent so far.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.received.load(Relaxed), self.sent.load(Relaxed))
+    }
+
+    fn touch_tunnel(&self) {
+        self.watch.start(Wait::Tunnel, u32::try_from(self.tunnel_idle_ms.load(Relaxed)).unwrap_or(u32::MAX));
+    }
+
+    fn read(&self, bytes: u64) {
+        self.received.store(self.received.load(Relaxed) + bytes, Relaxed);
+        match self.activity() {
+            Activity::Idle if bytes > 0 => {
+                self.activity.store(Activity::Head as u8, Relaxed);
+                self.watch.stop(Wait::KeepAlive);
+                self.watch.start(Wait::Head, self.head_timeout_ms);
+            }
+            Activity::Tunnel => self.touch_tunnel(),
+            _ => {}
+        }
+    }
+
+    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        match polled {
+            Poll::Pending if !self.watch.is_waiting(Wait::Write) => {
+                self.watch.start(Wait::Write, self.write_stall_timeout_ms);
+            }
+            Poll::Ready(Ok(bytes)) => {
+                self.sent.store(self.sent.load(Relaxed) + *bytes as u64, Relaxed);
+                if self.watch.is_waiting(Wait::Write) {
+                    self.watch.stop(Wait::Write);
+                }
+                if self.activity() == Activity::Tunnel {
+                    self.touch_tunnel();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The byte stream of a client connection.
+#[derive(Debug)]
+pub(super) struct ClientStream {
+    inner: TcpStream,
+    state: Arc<StreamState>,
+}
+
+impl ClientStream {
+    pub(super) fn new(inner: TcpStream, state: Arc<StreamState>) -> Self {
+        Self { inner, state }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        self.state.read((buf.filled().len() - before) as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.state.wrote(&polled);
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.state.wrote(&polled);
+        polled
+    }
+}

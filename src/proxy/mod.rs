@@ -1,0 +1,16 @@
+//! Owns the data plane: workers, connections, and the handler that reads as the list of the stages.
+//!
+//! One thread a worker, each with its own runtime, listeners and pools. Workers share the snapshot and the counters;
+//! nothing is locked per request.
+
+mod accept;
+mod answer;
+mod connection;
+mod exchange;
+mod handler;
+mod io;
+mod tunnel;
+mod view;
+mod worker;
+
+pub use worker::{Options, Workers, start};

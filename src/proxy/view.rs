@@ -1,0 +1,147 @@
+//! Owns a worker's view of a snapshot: its pools and its lazily made parts of each leg.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::decision::FlagOutcome;
+use crate::flag::Reason;
+use crate::forward::{HealthRegistry, Pool};
+use crate::observe::{LegMetrics, WorkerMetrics};
+use crate::snapshot::{LegId, Snapshot};
+use crate::upstream::UpstreamId;
+
+/// What a worker serves a generation with; requests keep the view that they began with.
+#[derive(Debug)]
+pub(super) struct View {
+    /// The generation.
+    pub snapshot: Arc<Snapshot>,
+    pools: Vec<Rc<Pool>>,
+    legs: Vec<OnceCell<Box<LegView>>>,
+}
+
+/// What a worker made for a leg when it first served it.
+#[derive(Debug)]
+pub(super) struct LegView {
+    /// This worker's counters.
+    pub metrics: Arc<LegMetrics>,
+    /// The `Banyan-Decision` value for each reason.
+    decisions: [OnceCell<HeaderValue>; Reason::ALL.len()],
+}
+
+impl View {
+    /// Makes the view of a snapshot; pools of upstreams that stay are taken over.
+    pub(super) fn new(
+        snapshot: &Arc<Snapshot>,
+        earlier: Option<&Self>,
+        registry: &HealthRegistry,
+        metrics: &Arc<WorkerMetrics>,
+    ) -> Self {
+        let pools = snapshot.upstreams.iter().map(|upstream| {
+            let earlier = earlier.and_then(|view| view.pools.iter().find(|pool| pool.upstream().name == upstream.name));
+            match earlier {
+                Some(same) if Arc::ptr_eq(same.upstream(), upstream) || same.upstream() == upstream => Rc::clone(same),
+                changed => Rc::new(Pool::new(upstream, changed.map(|pool| &**pool), registry, metrics)),
+            }
+        });
+        let legs = (0..snapshot.rules.legs.len()).map(|_| OnceCell::new()).collect();
+        let view = Self { snapshot: Arc::clone(snapshot), pools: pools.collect(), legs };
+        for pool in earlier.iter().flat_map(|view| &view.pools) {
+            let next = view.pools.iter().find(|next| next.upstream().name == pool.upstream().name);
+            if !next.is_some_and(|next| Rc::ptr_eq(next, pool)) {
+                pool.retire(next.map(|next| &**next));
+            }
+        }
+        view
+    }
+
+    /// The pool of an upstream.
+    pub(super) fn pool(&self, upstream: UpstreamId) -> &Rc<Pool> {
+        &self.pools[upstream.0 as usize]
+    }
+
+    /// All pools.
+    pub(super) fn pools(&self) -> &[Rc<Pool>] {
+        &self.pools
+    }
+
+    /// A leg's counters and prepared headers.
+    pub(super) fn leg(&self, id: LegId, metrics: &WorkerMetrics) -> &LegView {
+        self.legs[id.0 as usize].get_or_init(|| {
+            let labels = &self.snapshot.rules.legs[id.0 as usize];
+            let metrics =
+                metrics.leg(&labels.route, labels.flag.as_deref(), labels.variant.as_deref(), &labels.upstream);
+            Box::new(LegView { metrics, decisions: Default::default() })
+        })
+    }
+}
+
+impl LegView {
+    /// The `Banyan-Decision` value of an outcome; made once for each reason.
+    pub(super) fn decision(&self, route: &str, outcome: &FlagOutcome<'_>, generation: u64) -> HeaderValue {
+        if outcome.forced {
+            return decision_value(route, outcome, generation);
+        }
+        self.decisions[outcome.reason as usize].get_or_init(|| decision_value(route, outcome, generation)).clone()
+    }
+}
+
+/// Writes a decision as an RFC 9651 dictionary.
+fn decision_value(route: &str, outcome: &FlagOutcome<'_>, generation: u64) -> HeaderValue {
+    let variant = outcome.variant.map_or_else(String::new, |variant| format!(" variant={},", quoted(variant)));
+    let forced = if outcome.forced { ", forced" } else { "" };
+    let text = format!(
+        "flag={},{variant} reason=\"{}\", generation={generation}, route={}{forced}",
+        quoted(outcome.key),
+        outcome.reason.as_str(),
+        quoted(route)
+    );
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Writes an RFC 9651 string; what its grammar has no place for becomes `?`.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            ' '..='~' => quoted.push(char),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(key: &'static str) -> FlagOutcome<'static> {
+        FlagOutcome {
+            key,
+            variant: Some("live"),
+            reason: Reason::TargetingMatch,
+            error: None,
+            bucket: None,
+            forced: false,
+        }
+    }
+
+    #[test]
+    fn a_decision_is_a_dictionary() {
+        let value = decision_value("orders", &outcome("orders-migration"), 12);
+        let expected =
+            r#"flag="orders-migration", variant="live", reason="TARGETING_MATCH", generation=12, route="orders""#;
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn odd_names_cannot_break_the_header() {
+        let value = decision_value("a\"b\\c\r\nd\u{e9}", &outcome("x"), 1);
+        assert!(value.to_str().unwrap().ends_with(r#"route="a\"b\\c??d?""#));
+    }
+}

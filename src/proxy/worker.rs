@@ -1,0 +1,264 @@
+//! Owns a worker: its thread, its loop, its tick; and the start and end of all workers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use slab::Slab;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use super::accept;
+use super::io::{Activity, StreamState};
+use super::view::View;
+use crate::clock::{self, Wait};
+use crate::forward::HealthRegistry;
+use crate::head::Policy;
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::limits::Limits;
+use crate::observe::{AccessLog, AccessWriter, Metrics, WorkerMetrics};
+use crate::snapshot::{Reader, Store};
+
+/// While draining, how long an idle connection may wait for a request that is already on its way.
+pub(super) const DRAIN_IDLE_MS: u32 = 1_000;
+/// Ticks between two sweeps of the pools: about a second.
+const POOL_SWEEP_TICKS: u32 = 40;
+
+/// How the data plane behaves; the same for all workers.
+#[derive(Debug)]
+pub struct Options {
+    /// The limits.
+    pub limits: Limits,
+    /// What changes in forwarded heads.
+    pub policy: Policy,
+    /// Whether clients see `Banyan-Decision` on answers.
+    pub expose_decision: bool,
+    /// Whether requests are counted and timed.
+    pub metrics: bool,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<AccessLog>>,
+}
+
+/// What all workers share.
+pub(super) struct Shared {
+    pub options: Options,
+    pub store: Arc<Store>,
+    pub metrics: Arc<Metrics>,
+    pub health: HealthRegistry,
+    /// Client connections now open.
+    pub connections: AtomicU32,
+    /// The same by address; locked when a connection opens or closes, never per request.
+    pub addresses: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// One worker; everything in it stays on its thread.
+pub(super) struct Worker {
+    pub shared: Arc<Shared>,
+    pub metrics: Arc<WorkerMetrics>,
+    pub phase: Cell<Phase>,
+    pub streams: RefCell<Slab<Arc<StreamState>>>,
+    pub access: Option<RefCell<AccessWriter>>,
+    reader: RefCell<Reader>,
+    view: RefCell<Rc<View>>,
+    /// What request ids begin with, and the number of the next.
+    request_ids: (u64, Cell<u64>),
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Workers(Vec<JoinHandle<()>>);
+
+/// Starts one worker for each hand of listeners; they serve until `lifecycle` says otherwise.
+///
+/// # Errors
+/// When a thread or a runtime cannot be made.
+pub fn start(
+    hands: Vec<Vec<TcpListener>>,
+    options: Options,
+    store: &Arc<Store>,
+    metrics: &Arc<Metrics>,
+    lifecycle: &Lifecycle,
+) -> io::Result<Workers> {
+    let shared = Arc::new(Shared {
+        options,
+        store: Arc::clone(store),
+        metrics: Arc::clone(metrics),
+        health: HealthRegistry::default(),
+        connections: AtomicU32::new(0),
+        addresses: Mutex::default(),
+    });
+    let mut threads = Vec::with_capacity(hands.len());
+    for (number, listeners) in hands.into_iter().enumerate() {
+        let (shared, phases) = (Arc::clone(&shared), lifecycle.subscribe());
+        let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+        let (ready, started) = std::sync::mpsc::channel();
+        threads.push(thread.spawn(move || run(shared, listeners, phases, &ready))?);
+        started.recv().map_err(io::Error::other)??;
+    }
+    Ok(Workers(threads))
+}
+
+impl Workers {
+    /// Waits until all workers have ended.
+    pub fn join(self) {
+        for thread in self.0 {
+            // A worker's panic has been logged by the panic hook; the others still end in order.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One worker's life.
+fn run(
+    shared: Arc<Shared>,
+    listeners: Vec<TcpListener>,
+    phases: watch::Receiver<Phase>,
+    ready: &std::sync::mpsc::Sender<io::Result<()>>,
+) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .on_thread_unpark(clock::refresh)
+        .build_local(LocalOptions::default());
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    runtime.block_on(async move {
+        clock::refresh();
+        let worker = Worker::new(shared);
+        let accepting = listeners.into_iter().try_for_each(|listener| accept::start(&worker, listener, phases.clone()));
+        let _ = ready.send(accepting);
+        tokio::task::spawn_local(tick(Rc::clone(&worker)));
+        worker.serve(phases).await;
+    });
+    // Dropping the runtime drops what the abort left over.
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>) -> Rc<Self> {
+        let metrics = shared.metrics.worker();
+        let mut reader = shared.store.reader();
+        let view = View::new(reader.load(), None, &shared.health, &metrics);
+        let access = shared.options.access_log.as_ref().map(|log| RefCell::new(log.writer()));
+        Rc::new(Self {
+            shared,
+            metrics,
+            phase: Cell::new(Phase::Running),
+            streams: RefCell::default(),
+            access,
+            reader: RefCell::new(reader),
+            view: RefCell::new(Rc::new(view)),
+            request_ids: (fastrand::u64(..), Cell::new(0)),
+        })
+    }
+
+    /// The view of the generation in force: the one snapshot load of a request.
+    pub(super) fn view(&self) -> Rc<View> {
+        let mut reader = self.reader.borrow_mut();
+        let snapshot = reader.load();
+        if !Arc::ptr_eq(snapshot, &self.view.borrow().snapshot) {
+            let next = View::new(snapshot, Some(&self.view.borrow()), &self.shared.health, &self.metrics);
+            self.view.replace(Rc::new(next));
+        }
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// A request id that no other request of this or another process has, with overwhelming probability.
+    pub(super) fn request_id(&self) -> u128 {
+        let (prefix, next) = &self.request_ids;
+        next.set(next.get() + 1);
+        u128::from(*prefix) << 64 | u128::from(next.get())
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.shared.options.limits
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.phase.get() != Phase::Running
+    }
+
+    /// Waits through the phases; returns when nothing is left to do.
+    async fn serve(&self, mut phases: watch::Receiver<Phase>) {
+        // The sender lives as long as the process; its loss is an order to stop at once.
+        let drained = phases.wait_for(|phase| *phase >= Phase::Draining).await.map(|phase| *phase);
+        self.phase.set(drained.unwrap_or(Phase::Aborting));
+        for (_, state) in &*self.streams.borrow() {
+            if state.activity() == Activity::Idle {
+                state.watch.start(Wait::KeepAlive, DRAIN_IDLE_MS);
+            }
+        }
+        let mut aborted = std::pin::pin!(phases.wait_for(|phase| *phase >= Phase::Aborting));
+        let mut check = tokio::time::interval(clock::TICK);
+        while !self.streams.borrow().is_empty() {
+            tokio::select! {
+                _ = &mut aborted => {
+                    let left = self.streams.borrow().len();
+                    tracing::warn!(connections = left, "drain deadline: dropping what is left");
+                    for _ in 0..left {
+                        self.metrics.limit(crate::limits::Limit::Drain);
+                    }
+                    break;
+                }
+                _ = check.tick() => {}
+            }
+        }
+        if let Some(access) = &self.access {
+            access.borrow_mut().flush();
+        }
+    }
+
+    /// Sweeps what time has run out for.
+    fn sweep(&self, round: u32) {
+        let now = clock::now_ms();
+        for (_, state) in &*self.streams.borrow() {
+            state.watch.sweep(now);
+        }
+        if round.is_multiple_of(POOL_SWEEP_TICKS) {
+            // Loading the view here lets a worker without requests let go of an old generation too.
+            for pool in self.view().pools() {
+                pool.sweep();
+            }
+        }
+        if let Some(access) = &self.access {
+            access.borrow_mut().flush();
+        }
+    }
+
+    /// Forgets a connection.
+    pub(super) fn forget(&self, key: usize, peer: IpAddr) {
+        self.streams.borrow_mut().remove(key);
+        self.metrics.connections_open.add(-1);
+        self.shared.connections.fetch_sub(1, Relaxed);
+        let mut addresses = self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = addresses.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&peer);
+            }
+        }
+    }
+}
+
+/// The worker's one timer.
+async fn tick(worker: Rc<Worker>) {
+    let mut interval = tokio::time::interval(clock::TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut round: u32 = 0;
+    loop {
+        interval.tick().await;
+        clock::refresh();
+        clock::refresh_wall();
+        round = round.wrapping_add(1);
+        worker.sweep(round);
+    }
+}

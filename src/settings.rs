@@ -1,0 +1,93 @@
+//! Owns the settings of one router, complete and checked; it never reads a command line, a variable or a file.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::flag::Hashing;
+use crate::limits::Limits;
+use crate::network::Network;
+
+/// The settings of one router.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The directory of flag files.
+    pub flags: PathBuf,
+    /// The directory of route files.
+    pub routes: PathBuf,
+    /// Where clients connect; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Where health, readiness and metrics are served.
+    pub admin: SocketAddr,
+    /// The directory for what survives a restart.
+    pub state: PathBuf,
+    /// How many workers run; one a core unless said otherwise.
+    pub workers: NonZeroUsize,
+    /// How access-log lines are written; `None` for no access log.
+    pub access_log: Option<LogFormat>,
+    /// The share of requests in the access log, from 0 to 1.
+    pub access_log_sample: f64,
+    /// Which events are logged, in the syntax of `EnvFilter`.
+    pub log: String,
+    /// How events are written.
+    pub log_format: LogFormat,
+    /// Which hash generation `fractional` uses.
+    pub hashing: Hashing,
+    /// Whether clients get the decision as a header of the answer.
+    pub expose_decision: bool,
+    /// The networks whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// The router's name in `Via`; `None` leaves `Via` alone, and loops are not seen then.
+    pub via: Option<Box<str>>,
+    /// Whether `traceparent` is passed on or made.
+    pub tracing: bool,
+    /// Whether requests are counted for `/metrics`.
+    pub metrics: bool,
+    /// How often the content of the directories is compared, in milliseconds; 0 for never.
+    pub poll_ms: u32,
+    /// How long the directories must be quiet before they are read, in milliseconds.
+    pub debounce_ms: u32,
+    /// How often names of upstreams are resolved, in milliseconds.
+    pub dns_interval_ms: u32,
+    /// Whether to start from the last good set when the present one is refused.
+    pub last_good: bool,
+    /// The limits of the data plane.
+    pub limits: Limits,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            flags: "flags".into(),
+            routes: "routes".into(),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            admin: SocketAddr::from(([127, 0, 0, 1], 9901)),
+            state: "state".into(),
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            access_log: Some(LogFormat::Json),
+            access_log_sample: 1.0,
+            log: "info".into(),
+            log_format: LogFormat::Text,
+            hashing: Hashing::default(),
+            expose_decision: false,
+            trusted_proxies: Vec::new(),
+            via: Some("banyan".into()),
+            tracing: true,
+            metrics: true,
+            poll_ms: 2_000,
+            debounce_ms: 50,
+            dns_interval_ms: 10_000,
+            last_good: false,
+            limits: Limits::default(),
+        }
+    }
+}

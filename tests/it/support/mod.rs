@@ -1,0 +1,16 @@
+//! What the integration tests stand on: a raw wire client, a scripted origin and the real router as a process.
+
+pub(crate) mod message;
+pub(crate) mod origin;
+pub(crate) mod router;
+pub(crate) mod wire;
+
+use std::time::Duration;
+
+/// How long a test waits for what must happen; long enough for a loaded machine, and never the thing under test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) use message::Message;
+pub(crate) use origin::Origin;
+pub(crate) use router::Router;
+pub(crate) use wire::Wire;
