@@ -48,8 +48,10 @@ enum Command {
     /// Front traffic: route, split, reload while running, drain on SIGTERM.
     Serve(Box<SettingOptions>),
     /// Check the flag and route files and show everything that is wrong.
+    #[command(long_about = check::LONG)]
     Check(check::CheckArgs),
     /// Print the JSON Schema of flag or route files.
+    #[command(long_about = schema::LONG)]
     Schema(schema::SchemaArgs),
     /// Print the completions of a shell.
     Completions(completions::CompletionsArgs),
