@@ -82,7 +82,7 @@ pub(crate) struct Router {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     child: Child,
-    directory: TempDir,
+    directory: Arc<TempDir>,
     log: Arc<Log>,
 }
 
@@ -99,32 +99,28 @@ impl Router {
     }
 
     fn start(setup: Setup) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Arc::new(tempfile::tempdir().unwrap());
         for (folder, text) in [("flags", &setup.flags), ("routes", &setup.routes)] {
             fs::create_dir(directory.path().join(folder)).unwrap();
             fs::write(directory.path().join(folder).join("test.yaml"), text).unwrap();
         }
-        let workers = setup.workers.to_string();
-        let fixed = [
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--workers",
-            &workers,
-            "--log-format",
-            "json",
-        ];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_banyan"))
-            .args(fixed)
-            .args(&setup.arguments)
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+        command.args(["--workers", &setup.workers.to_string()]).args(&setup.arguments);
+        Self::run(command, directory)
+    }
+
+    /// Starts a later process in the same directory, which takes the sockets over.
+    pub(crate) fn successor(&self, workers: u32) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        command.args(["serve", "--log-format", "json", "--workers", &workers.to_string()]);
+        Self::run(command, Arc::clone(&self.directory))
+    }
+
+    /// Runs a command that ends up as a router in this directory, and waits until it accepts.
+    pub(crate) fn run(mut command: Command, directory: Arc<TempDir>) -> Self {
+        command.current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Log::default());
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let shared = Arc::clone(&log);
@@ -221,6 +217,12 @@ impl Router {
     /// The router's directory, which holds `flags`, `routes` and `state`.
     pub(crate) fn directory(&self) -> &std::path::Path {
         self.directory.path()
+    }
+
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     pub(crate) fn pid(&self) -> u32 {
