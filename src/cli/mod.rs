@@ -5,6 +5,7 @@ mod completions;
 mod limit_names;
 mod options;
 mod schema;
+mod serve;
 mod settings_file;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ modern system, set `state: DISABLED` and everybody is back on legacy within a se
 
 const EXAMPLES: &str = "\
 Examples:
+  banyan serve                          front traffic with flags/ and routes/ of this directory
   banyan check                          find every mistake in flags/ and routes/
   banyan check --format github          the same, as annotations of a pull request
   banyan schema flags > flags.schema.json
@@ -43,6 +45,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Front traffic: route, split, reload while running, drain on SIGTERM.
+    Serve(Box<SettingOptions>),
     /// Check the flag and route files and show everything that is wrong.
     Check(check::CheckArgs),
     /// Print the JSON Schema of flag or route files.
@@ -54,6 +58,7 @@ enum Command {
 /// Runs the command line of the process.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
+        Command::Serve(options) => serve::run(&options),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -1,8 +1,34 @@
 //! The integration tests: one binary, real sockets and files.
 
 mod access_log;
+mod check_report;
+mod check_routes;
+mod check_verb;
+mod config_files;
+mod config_schema;
+mod config_settings;
+mod drain;
 mod exposition;
+mod flagd_support;
+mod flagd_testbed;
+mod forwarding;
+mod hostile;
 mod metrics;
 mod metrics_admin;
 mod reload;
 mod support;
+mod websocket;
+
+/// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
+macro_rules! snapshot {
+    ($name:literal, $shown:expr) => {
+        insta::with_settings!({
+            snapshot_path => "../snapshots",
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+        }, {
+            insta::assert_snapshot!($name, $shown);
+        });
+    };
+}
+use snapshot;

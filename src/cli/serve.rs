@@ -1,0 +1,277 @@
+//! Owns `banyan serve`: it wires the planes together and waits for the end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{REFUSED, SettingOptions, settle};
+use crate::compile;
+use crate::config::{FileSet, Format, Report, Severity};
+use crate::control::{self, ControlPlan, SetHash};
+use crate::head::{Policy, TraceMode};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::listen::{self, Offer, Sockets};
+use crate::network;
+use crate::observe::{self, AccessLog, LogOptions, Metrics};
+use crate::proxy;
+use crate::settings::{LogFormat, Settings};
+use crate::snapshot::{Snapshot, Store};
+
+/// How long the last lines of the logs may take to be written.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Says why the router did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("{0}")]
+    Listen(#[from] listen::ListenError),
+    #[error("cannot take the sockets over: {0}")]
+    TakeOver(io::Error),
+    #[error("cannot use the state directory {}: {source}", path.display())]
+    State { path: PathBuf, source: io::Error },
+    #[error(
+        "admin would listen on {0}, which is not loopback; use a loopback address, or a private one behind a firewall"
+    )]
+    AdminPublic(SocketAddr),
+    #[error("`{0}` cannot stand in Via")]
+    Via(Box<str>),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+    #[error("the flag and route files have errors; nothing was started")]
+    Files,
+}
+
+/// A router that runs in this process.
+pub(crate) struct Router {
+    /// Its sockets.
+    pub sockets: Arc<Sockets>,
+    /// What is in force.
+    pub store: Arc<Store>,
+    /// Its counters.
+    pub metrics: Arc<Metrics>,
+    /// Ends it.
+    pub lifecycle: Lifecycle,
+    workers: proxy::Workers,
+    control: control::Handle,
+    access_log: Option<Arc<AccessLog>>,
+}
+
+/// Runs the verb.
+pub(super) fn run(options: &SettingOptions) -> ExitCode {
+    let settings = match settle(options, std::env::vars_os().map(|(name, _)| name)) {
+        Ok(settings) => settings,
+        Err(report) => {
+            eprint!("{}", report.render(Format::Text { colour: false }));
+            return ExitCode::from(2);
+        }
+    };
+    let log = LogOptions { format: log_format(settings.log_format), filter: settings.log.clone() };
+    let metrics = Metrics::new();
+    let guard = match observe::init_logging(&log, Arc::clone(&metrics.log_lines_dropped)) {
+        Ok(guard) => guard,
+        Err(error) => {
+            eprintln!("banyan: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let code = match Router::start(&settings, metrics) {
+        Ok(router) => {
+            router.wait();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            ExitCode::from(REFUSED)
+        }
+    };
+    drop(guard);
+    code
+}
+
+impl Router {
+    /// Starts a router; it serves when this returns.
+    ///
+    /// # Errors
+    /// When the files have errors, an address is taken, or the state directory cannot be used.
+    pub(crate) fn start(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+        raise_descriptor_limit();
+        make_state_dir(settings)?;
+        let (sockets, successor) = match listen::take_over(&settings.state).map_err(StartError::TakeOver)? {
+            Some((sockets, successor)) => (sockets, Some(successor)),
+            None => (open_sockets(settings)?, None),
+        };
+        let sockets = Arc::new(sockets);
+        let (snapshot, in_force) = first_snapshot(settings, sockets.client_addresses())?;
+        let store = Store::new(snapshot);
+        let lifecycle = Lifecycle::default();
+        let access_log = start_access_log(settings, &metrics)?;
+        let hands = sockets.deal(settings.workers.get())?;
+        let options = proxy_options(settings, access_log.clone())?;
+        let workers = proxy::start(hands, options, &store, &metrics, &lifecycle)?;
+        let control = control::start(control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?)?;
+        announce(&sockets, settings);
+        if let Some(successor) = successor {
+            successor.tell_serving().map_err(StartError::TakeOver)?;
+        }
+        offer_sockets(settings, &sockets, &lifecycle)?;
+        Ok(Self { sockets, store, metrics, lifecycle, workers, control, access_log })
+    }
+
+    /// Waits until it has drained.
+    pub(crate) fn wait(self) {
+        self.workers.join();
+        self.lifecycle.advance(Phase::Aborting);
+        self.control.join();
+        if let Some(log) = self.access_log.and_then(Arc::into_inner) {
+            log.finish(LOG_PATIENCE);
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn open_sockets(settings: &Settings) -> Result<Sockets, StartError> {
+    if let Some(passed) = Sockets::from_activation(settings.admin)? {
+        return Ok(passed);
+    }
+    // Health and metrics need no token; they are for the machine and its private network (rule A1).
+    if !network::is_private(settings.admin.ip()) {
+        return Err(StartError::AdminPublic(settings.admin));
+    }
+    Ok(Sockets::open(&settings.listen, settings.admin, settings.workers.get())?)
+}
+
+/// The first snapshot, and what it was compiled from.
+type First = (Snapshot, Option<SetHash>);
+
+/// Reads and compiles the files for the first time; every finding is shown before anything is served (rule C5).
+fn first_snapshot(settings: &Settings, listeners: Vec<SocketAddr>) -> Result<First, StartError> {
+    let options = compile_options(settings, listeners);
+    let (flags, routes) = (FileSet::read(&settings.flags), FileSet::read(&settings.routes));
+    let outcome = compile::compile(&flags, &routes, &options, None);
+    show(&outcome.report);
+    if let Some(draft) = outcome.draft {
+        return Ok((draft.into_snapshot(1), Some(SetHash::of(&flags, &routes))));
+    }
+    let kept = settings.last_good.then(|| control::last_good(&settings.state)).flatten();
+    let (flags, routes) = kept.ok_or(StartError::Files)?;
+    let outcome = compile::compile(&FileSet::read(&flags), &FileSet::read(&routes), &options, None);
+    let draft = outcome.draft.ok_or(StartError::Files)?;
+    tracing::error!("the files are refused: starting from the last good set in the state directory");
+    Ok((draft.into_snapshot(1), None))
+}
+
+fn show(report: &Report) {
+    for (severity, line) in report.lines() {
+        match severity {
+            Severity::Error => tracing::error!("{line}"),
+            Severity::Warning => tracing::warn!("{line}"),
+            Severity::Note => tracing::info!("{line}"),
+        }
+    }
+}
+
+fn compile_options(settings: &Settings, listeners: Vec<SocketAddr>) -> compile::Options {
+    let now_unix_s = super::now_unix_s();
+    compile::Options { hashing: settings.hashing, listeners, now_unix_s, accept_shrink: false }
+}
+
+fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Result<proxy::Options, StartError> {
+    let via = settings.via.as_ref().map(|name| name.parse().map_err(|_| StartError::Via(name.clone()))).transpose()?;
+    let policy = Policy {
+        via,
+        trusted: settings.trusted_proxies.clone().into(),
+        trace: if settings.tracing { TraceMode::default() } else { TraceMode::Off },
+        ..Policy::default()
+    };
+    Ok(proxy::Options {
+        limits: settings.limits.clone(),
+        policy,
+        expose_decision: settings.expose_decision,
+        metrics: settings.metrics,
+        access_log,
+    })
+}
+
+fn start_access_log(settings: &Settings, metrics: &Metrics) -> io::Result<Option<Arc<AccessLog>>> {
+    let Some(format) = settings.access_log else { return Ok(None) };
+    let (sink, dropped) = (Box::new(io::stdout()), Arc::clone(&metrics.access_lines_dropped));
+    let log = AccessLog::start(log_format(format), settings.access_log_sample, sink, dropped)?;
+    Ok(Some(Arc::new(log)))
+}
+
+fn log_format(format: LogFormat) -> observe::LogFormat {
+    match format {
+        LogFormat::Json => observe::LogFormat::Json,
+        LogFormat::Text => observe::LogFormat::Text,
+    }
+}
+
+fn control_plan(
+    settings: &Settings,
+    in_force: Option<SetHash>,
+    sockets: &Sockets,
+    store: &Arc<Store>,
+    metrics: &Arc<Metrics>,
+    lifecycle: &Lifecycle,
+) -> io::Result<ControlPlan> {
+    let (flags, routes) = (settings.flags.clone(), settings.routes.clone());
+    Ok(ControlPlan {
+        in_force,
+        options: compile_options(settings, sockets.client_addresses()),
+        metrics: Arc::clone(metrics),
+        lifecycle: lifecycle.clone(),
+        // 0 is never; a day and more is as good.
+        poll_ms: if settings.poll_ms == 0 { u32::MAX } else { settings.poll_ms },
+        debounce_ms: settings.debounce_ms,
+        dns_interval_ms: settings.dns_interval_ms,
+        drain_timeout_ms: settings.limits.drain_timeout_ms,
+        state_dir: Some(settings.state.clone()),
+        ..ControlPlan::new(flags, routes, sockets.admin.try_clone()?, Arc::clone(store))
+    })
+}
+
+/// Says once that both addresses accept; scripts wait for this line.
+fn announce(sockets: &Sockets, settings: &Settings) {
+    let listen: Vec<String> = sockets.client_addresses().iter().map(SocketAddr::to_string).collect();
+    let admin = sockets.admin.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    tracing::info!(listen = listen.join(","), admin, workers = settings.workers.get(), "listening");
+}
+
+/// Offers the sockets to a later process, and drains when one has taken them.
+fn offer_sockets(settings: &Settings, sockets: &Arc<Sockets>, lifecycle: &Lifecycle) -> Result<(), StartError> {
+    let offer = match Offer::open(&settings.state) {
+        Ok(offer) => offer,
+        Err(error) => {
+            // A path too long for a unix socket or a full disk must not keep the router from serving.
+            tracing::warn!(%error, "no hand-over to a later process will be possible");
+            return Ok(());
+        }
+    };
+    let (sockets, lifecycle) = (Arc::clone(sockets), lifecycle.clone());
+    std::thread::Builder::new().name("hand-over".to_owned()).spawn(move || match offer.wait_until_taken(&sockets) {
+        Ok(()) => {
+            tracing::info!("another process has taken the sockets: draining");
+            lifecycle.advance(Phase::Draining);
+        }
+        Err(error) => tracing::warn!(%error, "the hand-over socket broke"),
+    })?;
+    Ok(())
+}
+
+fn make_state_dir(settings: &Settings) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.state);
+    made.map_err(|source| StartError::State { path: settings.state.clone(), source })
+}
+
+/// Raises the soft limit of open files to the hard one: a connection through the router needs two.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
