@@ -7,11 +7,17 @@ mod check_verb;
 mod config_files;
 mod config_schema;
 mod config_settings;
+mod drain;
 mod exposition;
 mod flagd_support;
 mod flagd_testbed;
+mod forwarding;
+mod hostile;
 mod metrics;
+mod metrics_admin;
+mod reload;
 mod support;
+mod websocket;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
 macro_rules! snapshot {
