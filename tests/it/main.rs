@@ -7,6 +7,8 @@ mod check_verb;
 mod config_files;
 mod config_schema;
 mod config_settings;
+mod container;
+mod deploy;
 mod drain;
 mod exposition;
 mod flagd_differential;
