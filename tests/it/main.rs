@@ -21,6 +21,7 @@ mod hostile;
 mod metrics;
 mod metrics_admin;
 mod reload;
+mod storm;
 mod support;
 mod websocket;
 
