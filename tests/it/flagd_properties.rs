@@ -94,7 +94,7 @@ fn shares_of_a_million_keys_are_within_binomial_bounds() {
 
 #[test]
 fn a_ramp_of_a_million_users_moves_as_the_published_packages_say() {
-    // `population_check` of fixtures/fractional.json, whose users are `user-1` to `user-1000000`.
+    // `population_check` of fixtures/fractional.json; its users have other keys, so the count is compared by bounds.
     let fixture: serde_json::Value = serde_json::from_str(include_str!("../fixtures/fractional.json")).expect("json");
     let check = &fixture["population_check"];
     let flag = |pairs: [(&str, u32); 2]| {
@@ -113,7 +113,8 @@ fn a_ramp_of_a_million_users_moves_as_the_published_packages_say() {
     let expected = &check["ramp_10_to_25_new_listed_first"];
     println!("ramp 10 % to 25 %: {lost} lost, {gained} gained; expected {expected}");
     assert_eq!(expected["lost"], lost);
-    assert!((140_000..160_000).contains(&gained));
+    // Five standard deviations of the difference of two such counts.
+    assert!(gained.abs_diff(expected["gained"].as_u64().expect("a count")) < 2_525);
 }
 
 /// A digest of which variant 20,000 keys get; it changes only if somebody's users change sides.
