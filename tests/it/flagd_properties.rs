@@ -184,11 +184,14 @@ fn evaluate(rule: &serde_json::Value) -> Evaluation {
 fn a_rule_that_does_too_much_ends_in_an_error() {
     let hundred: Vec<u32> = (0..100).collect();
     let accumulator = json!({"var": "accumulator"});
+    let many = vec![accumulator.clone(); 50];
     let rules = [
         // 100 million additions.
         json!({"map": [hundred, {"map": [hundred, {"map": [hundred, {"map": [hundred, {"+": [1, 2]}]}]}]}]}),
         // A text of 2^100 characters.
         json!({"reduce": [hundred, {"cat": [accumulator, accumulator]}, "aa"]}),
+        // The same from many at once, hashed instead of kept.
+        json!({"reduce": [hundred, {"fractional": [{"cat": many}, [{"cat": many}]]}, "aa"]}),
         // A list of 2^100 items.
         json!({"reduce": [hundred, {"merge": [accumulator, accumulator]}, [1, 2]]}),
         // A list in a list, 100 deep.
