@@ -109,7 +109,7 @@ fn order_is_by_text_or_number() {
 fn numbers_are_computed() {
     check(&[
         (json!({"+": [4, 2]}), json!(6)),
-        (json!({"+": ["3.14"]}), json!(3.14)),
+        (json!({"+": ["2.5"]}), json!(2.5)),
         (json!({"-": [4, 2]}), json!(2)),
         (json!({"-": [2]}), json!(-2)),
         (json!({"*": [2, 2, 2]}), json!(8)),
