@@ -78,6 +78,10 @@ impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
         let value = match expr {
             Expr::Call(op, operands) => self.call(*op, operands, scope),
             Expr::Fractional(split) => self.fractional(split, scope),
+            Expr::Member(member) => match self.eval(&member.part, scope) {
+                Value::Str(text) => Value::Bool(member.texts.contains(&*text)),
+                _ => Value::Bool(false),
+            },
             Expr::Var(var) => self.lookup(var),
             Expr::Item(path) => self.item(path, scope),
             Expr::FlagKey => Value::Str(Cow::Borrowed(&self.flag.key)),

@@ -18,7 +18,7 @@ mod tests;
 pub use trace::{Trace, TraceStep};
 pub use value::Value;
 
-pub(crate) use expr::{Expr, Fractional, Op, Pair, Weight};
+pub(crate) use expr::{Expr, Fractional, Member, Op, Pair, Weight};
 pub(crate) use fractional::{WEIGHT_SUM_MAX, whole_weight};
 pub(crate) use semver::{COMPARISONS, Version};
 

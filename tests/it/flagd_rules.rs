@@ -89,6 +89,24 @@ fn equality_converts_only_where_it_is_loose() {
 }
 
 #[test]
+fn a_long_list_is_looked_up_and_says_the_same() {
+    let mut long: Vec<Json> = (0..40).map(|number| json!(format!("tenant-{number}"))).collect();
+    check(&[
+        (json!({"in": ["tenant-39", long]}), json!(true)),
+        (json!({"in": ["tenant-40", long]}), json!(false)),
+        (json!({"in": [{"var": "absent"}, long]}), json!(false)),
+        (json!({"in": [{"var": "n"}, long]}), json!(false)),
+    ]);
+    long.push(json!(5));
+    check(&[(json!({"in": [{"var": "n"}, long]}), json!(true)), (json!({"in": ["5", long]}), json!(false))]);
+    let rule = json!({"in": [{"var": "user.id"}, vec!["a"; 20]]});
+    let (set, _) = compile(&[("flags.json", &flag_text("f", &["a"], &rule))]);
+    assert_eq!(set.flags[0].vars().map(|var| &*var.name).collect::<Vec<_>>(), ["user.id"]);
+    let trace = set.flags[0].explain(&JsonContext(json!({})), Hashing::V3);
+    assert_eq!(trace.steps[0].rule, rule.to_string());
+}
+
+#[test]
 fn order_is_by_text_or_number() {
     check(&[
         (json!({"<": [1, 2]}), json!(true)),
