@@ -205,12 +205,18 @@ fn a_rule_that_does_too_much_ends_in_an_error() {
 
 #[test]
 fn a_rule_at_the_depth_limit_is_evaluated() {
-    let mut text = "\"a\"".to_owned();
-    for _ in 0..58 {
-        text = format!(r#"{{"if":[true,{text}]}}"#);
-    }
-    let rule = serde_json::from_str(&text).expect("json");
-    assert_eq!(evaluate(&rule).reason, Reason::TargetingMatch);
+    let nested = |levels: usize, head: &str, leaf: &str, tail: &str| {
+        format!("{}{leaf}{}", head.repeat(levels), tail.repeat(levels))
+    };
+    // A shared rule adds its own depth; `reduce` takes the most stack.
+    let shared = nested(61, r#"{"reduce":[[1],"#, r#"{"var":"current"}"#, ",0]}");
+    let rule = nested(58, r#"{"if":[true,"#, r#"{"if":[{"$ref":"shared"},"a"]}"#, "]}");
+    let flag = r#"{"state":"ENABLED","variants":{"a":1},"targeting":"#;
+    let text = format!(r#"{{"flags":{{"deep":{flag}{rule}}}}},"$evaluators":{{"shared":{shared}}}}}"#);
+    let (set, report) = compile(&[("flags.json", &text)]);
+    assert!(!report.has_errors(), "{:?}", report.diagnostics[0].message);
+    let evaluation = set.flags[0].evaluate(&KeyContext("user".to_owned()), Hashing::V3);
+    assert_eq!(evaluation.reason, Reason::TargetingMatch);
     // Far deeper is refused by the reader, whatever the stack would bear.
     let deep = format!(r#"{{"flags":{{"deep":{}1{}}}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     let (set, report) = compile(&[("flags.json", &deep)]);
