@@ -11,6 +11,9 @@ mod exposition;
 mod flagd_support;
 mod flagd_testbed;
 mod metrics;
+mod routing;
+mod routing_oracle;
+mod routing_readings;
 mod support;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
