@@ -151,6 +151,7 @@ pub fn settle(given: &SettingOptions, variables: impl Iterator<Item = OsString>)
     let file = given.settings.as_deref().map(|path| settings_file::read(path, &mut report)).unwrap_or_default();
     let settings = cook(given, &file);
     contradictions(&settings, &mut report);
+    report.sort();
     if report.has_errors() { Err(report) } else { Ok(settings) }
 }
 
@@ -232,6 +233,3 @@ fn unknown_variables(variables: impl Iterator<Item = OsString>, report: &mut Rep
         report.push(found);
     }
 }
-
-#[cfg(test)]
-mod tests;

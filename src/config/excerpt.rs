@@ -32,8 +32,10 @@ impl Excerpt {
         let marked = &text[start..end.min(stop)];
         let rest = text[end.min(stop)..stop].trim_end_matches('\r');
         // A minified file is one line of megabytes: look at no more of it than can be shown.
-        let (head, cut_before) = last_chars(head, BEFORE_MAX);
-        let (marked, cut_marked) = first_chars(marked, COLUMNS_MAX - BEFORE_MAX);
+        let fits = !first_chars(&text[begin..stop], COLUMNS_MAX).1;
+        let before_max = if fits { COLUMNS_MAX } else { BEFORE_MAX };
+        let (head, cut_before) = last_chars(head, before_max);
+        let (marked, cut_marked) = first_chars(marked, if fits { COLUMNS_MAX } else { COLUMNS_MAX - BEFORE_MAX });
         let head = visible(head);
         let marked = visible(marked.trim_end_matches('\r'));
         let lead = if cut_before { "…" } else { "" };

@@ -2,13 +2,14 @@
 
 /// Finds the candidate that a name is most likely a misspelling of; `None` when none is near.
 ///
-/// Near is a distance of a third of the name's length (insertions, deletions, replacements, swaps of neighbours).
+/// Near is a distance of a third of the name's length (insertions, deletions, replacements, swaps of neighbours), or
+/// else that one of the two is the other's beginning.
 pub fn closest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let far = (name.chars().count() / 3).max(1) + 1;
     let name = name.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (distance(&name, &candidate.to_lowercase(), far), candidate))
+        .map(|candidate| (nearness(&name, &candidate.to_lowercase(), far), candidate))
         .filter(|(distance, _)| *distance < far)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -27,6 +28,12 @@ pub fn did_you_mean<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str
     }
     known.sort_unstable();
     Some(format!("known here: {}", known.join(", ")))
+}
+
+fn nearness(name: &str, candidate: &str, far: usize) -> usize {
+    let found = distance(name, candidate, far);
+    let begins = name.len().min(candidate.len()) >= 3 && (candidate.starts_with(name) || name.starts_with(candidate));
+    if found == far && begins { far - 1 } else { found }
 }
 
 /// The optimal string alignment distance, or `far` when it is that or more.
@@ -64,6 +71,7 @@ mod tests {
         assert_eq!(closest("endpoint", ["protocol", "endpoints"]), Some("endpoints"));
         assert_eq!(closest("upstraem", ["upstreams", "upstream"]), Some("upstream"));
         assert_eq!(closest("OFF", ["off", "live"]), Some("off"));
+        assert_eq!(closest("head_bytes", ["fields_max", "head_bytes_max"]), Some("head_bytes_max"));
         assert_eq!(closest("x", ["live", "off"]), None);
     }
 

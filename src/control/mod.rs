@@ -39,6 +39,7 @@ use mailbox::Mailbox;
 use publisher::Publisher;
 use reload::Reloader;
 use resolver::Resolver;
+use watcher::Watcher;
 
 /// The most threads that wait for name servers and render metrics.
 const BLOCKING_THREADS_MAX: usize = 16;
@@ -176,7 +177,7 @@ impl Drop for Handle {
     }
 }
 
-/// Starts the control plane: when it returns, signals are handled and the admin listener is open.
+/// Starts the control plane: when it returns, signals are handled, files are watched and the admin listener is open.
 ///
 /// # Errors
 /// When the listener cannot be used, signals cannot be handled, or there are no threads.
@@ -202,11 +203,16 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
         resolver: resolver.clone(),
     };
     let signals = plan.signals.then(signals::Signals::new).transpose()?;
+    let mut watcher =
+        plan.watch.then(|| Watcher::new([plan.flags_dir.as_path(), &plan.routes_dir], Arc::clone(&mailbox)));
+    if let Some(watcher) = &mut watcher {
+        watcher.ensure();
+    }
     let reloader = Reloader {
         flags_dir: plan.flags_dir,
         routes_dir: plan.routes_dir,
         options: plan.options,
-        watch: plan.watch,
+        watcher,
         poll: Duration::from_millis(plan.poll_ms.max(1).into()),
         debounce: Duration::from_millis(plan.debounce_ms.into()),
         in_force: plan.in_force,

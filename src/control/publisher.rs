@@ -92,6 +92,7 @@ impl Publisher {
         let generation = next.generation;
         self.swap(next);
         self.metrics.control.address_updates.increment();
+        self.status.send_modify(|status| status.generation = generation);
         tracing::info!(generation, cause = "addresses", "published");
     }
 
@@ -128,11 +129,9 @@ impl Publisher {
     }
 
     fn swap(&mut self, next: Snapshot) {
-        let generation = next.generation;
         self.store.publish(next);
         self.is_untidy = true;
         self.describe();
-        self.status.send_modify(|status| status.generation = generation);
     }
 
     fn describe(&self) {

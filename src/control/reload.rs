@@ -48,7 +48,7 @@ pub(super) struct Reloader {
     pub(super) flags_dir: PathBuf,
     pub(super) routes_dir: PathBuf,
     pub(super) options: compile::Options,
-    pub(super) watch: bool,
+    pub(super) watcher: Option<Watcher>,
     pub(super) poll: Duration,
     pub(super) debounce: Duration,
     /// The content in force.
@@ -62,8 +62,6 @@ pub(super) struct Reloader {
 
 impl Reloader {
     pub(super) fn run(mut self) {
-        let roots = [self.flags_dir.as_path(), self.routes_dir.as_path()];
-        let mut watcher = self.watch.then(|| Watcher::new(roots, Arc::clone(&self.mailbox)));
         // The first look is at once: files may have changed since they were loaded.
         let mut poll_at = Instant::now();
         let mut unsaved = None;
@@ -71,7 +69,7 @@ impl Reloader {
         loop {
             let task = self.mailbox.next(poll_at, self.debounce, rested_at);
             let started = Instant::now();
-            if let Some(watcher) = &mut watcher {
+            if let Some(watcher) = &mut self.watcher {
                 watcher.ensure();
             }
             match task {

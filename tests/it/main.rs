@@ -7,14 +7,25 @@ mod check_verb;
 mod config_files;
 mod config_schema;
 mod config_settings;
+mod container;
+mod deploy;
+mod drain;
 mod exposition;
+mod flagd_differential;
+mod flagd_properties;
 mod flagd_support;
 mod flagd_testbed;
+mod flagd_vectors;
+mod forwarding;
+mod hostile;
 mod metrics;
 mod routing;
 mod routing_oracle;
 mod routing_readings;
+mod metrics_admin;
+mod reload;
 mod support;
+mod websocket;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
 macro_rules! snapshot {

@@ -8,6 +8,7 @@ use super::source::{Source, is_word, line, none, report, sources, words};
 const LAYERS: &[(&str, &[&str])] = &[
     // Vocabulary.
     ("attribute", &[]),
+    ("clock", &[]),
     ("fault", &[]),
     ("lifecycle", &[]),
     ("limits", &[]),
@@ -23,13 +24,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("head", &["fault", "limits", "network"]),
     ("decision", &["attribute", "flag", "network", "route", "snapshot"]),
     ("observe", &["fault", "limits"]),
-    ("forward", &["fault", "head", "limits", "observe", "upstream"]),
+    ("forward", &["clock", "fault", "head", "limits", "observe", "upstream"]),
     // The program around them.
     ("settings", &["flag", "limits", "network"]),
     ("listen", &[]),
     (
         "proxy",
         &[
+            "clock",
             "decision",
             "fault",
             "flag",
@@ -48,7 +50,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "control",
-        &["compile", "config", "lifecycle", "listen", "network", "observe", "settings", "snapshot", "upstream"],
+        &["compile", "config", "flag", "lifecycle", "listen", "network", "observe", "settings", "snapshot", "upstream"],
     ),
     ("demo", &["control", "lifecycle", "limits", "listen", "observe", "proxy", "settings", "snapshot"]),
     ("cli", EVERYTHING),

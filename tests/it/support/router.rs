@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use super::PATIENCE;
 use super::message::Message;
 use super::wire::Wire;
+
+/// Between two looks at what has no event to wait for.
+const POLL: Duration = Duration::from_millis(5);
 
 const FLAGS: &str = "\
 flags:
@@ -28,12 +31,13 @@ pub(crate) struct Setup {
     flags: String,
     routes: String,
     arguments: Vec<String>,
+    workers: u32,
 }
 
 impl Setup {
     /// Serves the given route file.
     pub(crate) fn routes(routes: impl Into<String>) -> Self {
-        Self { flags: FLAGS.to_owned(), routes: routes.into(), arguments: Vec::new() }
+        Self { flags: FLAGS.to_owned(), routes: routes.into(), arguments: Vec::new(), workers: 2 }
     }
 
     /// Sends everything to one upstream, whose further settings are given as YAML members (`a: 1, b: 2`).
@@ -59,6 +63,12 @@ impl Setup {
         self
     }
 
+    /// Serves with so many workers instead of two.
+    pub(crate) fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// Sets a limit of the data plane.
     pub(crate) fn limit(self, name: &str, value: u64) -> Self {
         self.arguments(&["--limit", &format!("{name}={value}")])
@@ -75,7 +85,7 @@ pub(crate) struct Router {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     child: Child,
-    directory: TempDir,
+    directory: Arc<TempDir>,
     log: Arc<Log>,
 }
 
@@ -92,22 +102,28 @@ impl Router {
     }
 
     fn start(setup: Setup) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Arc::new(tempfile::tempdir().unwrap());
         for (folder, text) in [("flags", &setup.flags), ("routes", &setup.routes)] {
             fs::create_dir(directory.path().join(folder)).unwrap();
             fs::write(directory.path().join(folder).join("test.yaml"), text).unwrap();
         }
-        let fixed =
-            ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2", "--log-format", "json"];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_banyan"))
-            .args(fixed)
-            .args(&setup.arguments)
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+        command.args(["--workers", &setup.workers.to_string()]).args(&setup.arguments);
+        Self::run(command, directory)
+    }
+
+    /// Starts a later process in the same directory, which takes the sockets over.
+    pub(crate) fn successor(&self, workers: u32) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        command.args(["serve", "--log-format", "json", "--workers", &workers.to_string()]);
+        Self::run(command, Arc::clone(&self.directory))
+    }
+
+    /// Runs a command that ends up as a router in this directory, and waits until it accepts.
+    pub(crate) fn run(mut command: Command, directory: Arc<TempDir>) -> Self {
+        command.current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Log::default());
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let shared = Arc::clone(&log);
@@ -174,7 +190,16 @@ impl Router {
         let deadline = Instant::now() + PATIENCE;
         while self.metric(name, labels) < at_least {
             assert!(Instant::now() < deadline, "{name} {labels:?} stays below {at_least}:\n{}", self.metrics());
-            std::thread::yield_now();
+            std::thread::park_timeout(POLL);
+        }
+    }
+
+    /// Waits until at most so many client connections are open.
+    pub(crate) fn wait_for_connections(&self, at_most: u32) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.metric("banyan_downstream_connections", &[]) > f64::from(at_most) {
+            assert!(Instant::now() < deadline, "connections stay open:\n{}", self.metrics());
+            std::thread::park_timeout(POLL);
         }
     }
 
@@ -197,6 +222,12 @@ impl Router {
         self.directory.path()
     }
 
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -209,13 +240,13 @@ impl Router {
                 return status;
             }
             assert!(Instant::now() < deadline, "the router does not end:\n{}", self.logs().join("\n"));
-            std::thread::yield_now();
+            std::thread::park_timeout(POLL);
         }
     }
 
     /// The lines on stderr so far.
     pub(crate) fn logs(&self) -> Vec<String> {
-        self.log.lines.lock().unwrap().clone()
+        self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for a line on stderr.
