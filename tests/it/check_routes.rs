@@ -291,6 +291,16 @@ fn a_flag_that_no_route_uses_is_a_warning() {
 }
 
 #[test]
+fn a_name_that_no_request_has_is_a_warning() {
+    let rule =
+        "targeting: {if: [{in: [{var: tenent}, [{var: plan}, {var: header.x-a}, {var: tenant}]]}, modern, null]}";
+    let flags = FLAGS.replace("variants: {legacy", &format!("{rule}\n    variants: {{legacy"));
+    let outcome = compiled(&flags, &format!("{UPSTREAMS}{ROUTES}context: {{tenant: header:x-tenant}}\n"));
+    assert!(outcome.draft.is_some());
+    super::snapshot!("routes_unmapped", shown(&outcome));
+}
+
+#[test]
 fn a_broken_flag_is_not_said_to_be_unknown_too() {
     let broken = FLAGS.replace("    variants: {legacy: legacy, modern: modern}\n", "");
     let outcome = compiled(&broken, &format!("{UPSTREAMS}{ROUTES}"));
@@ -441,6 +451,26 @@ fn endpoints_are_read_in_all_their_spellings() {
             ("a_b-c.d.:83", "a_b-c.d.", 83, 0),
         ]
     );
+}
+
+#[test]
+fn half_written_files_are_no_crash_and_pass_only_between_complete_entries() {
+    let (flags, routes) = (include_str!("../../flags/orders.yaml"), include_str!("../../routes/shop.yaml"));
+    let search = include_str!("../../flags/search.yaml");
+    let whole = compile_files(&[("a.yaml", flags), ("b.yaml", search)], &[("a.yaml", routes)], None);
+    let before = snapshot_of(whole, 1);
+    for end in (0..flags.len()).filter(|end| flags.is_char_boundary(*end)) {
+        let cut = compile_files(&[("a.yaml", &flags[..end]), ("b.yaml", search)], &[("a.yaml", routes)], Some(&before));
+        // A flag is one once its variants are whole; whatever follows is optional.
+        assert!(cut.draft.is_none() || flags[..end].contains("complete: complete}"), "{}", &flags[..end]);
+        assert!(shown(&cut).len() < 100_000);
+    }
+    for end in (0..routes.len()).filter(|end| routes.is_char_boundary(*end)) {
+        let cut = compile_files(&[("a.yaml", flags), ("b.yaml", search)], &[("a.yaml", &routes[..end])], Some(&before));
+        let inside = routes[..end].matches(['{', '[']).count() != routes[..end].matches(['}', ']']).count();
+        assert!(cut.draft.is_none() || !inside, "{}", &routes[..end]);
+        assert!(cut.draft.is_none() || routes[..end].contains("name: orders"), "{}", &routes[..end]);
+    }
 }
 
 #[test]
