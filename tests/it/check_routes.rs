@@ -454,6 +454,18 @@ fn endpoints_are_read_in_all_their_spellings() {
 }
 
 #[test]
+fn the_shipped_routes_take_what_their_comments_say() {
+    let flags =
+        [("a.yaml", include_str!("../../flags/orders.yaml")), ("b.yaml", include_str!("../../flags/search.yaml"))];
+    let snapshot = snapshot_of(compile_files(&flags, &[("a.yaml", include_str!("../../routes/shop.yaml"))], None), 1);
+    let name = |path| &*find(&snapshot, path).name;
+    assert_eq!(
+        ["/", "/a/b", "/api/orders/7", "/api/orders/7/lines", "/api/orders", "/search", "/search/x"].map(name),
+        ["rest", "rest", "orders", "orders", "orders", "search", "rest"]
+    );
+}
+
+#[test]
 fn half_written_files_are_no_crash_and_pass_only_between_complete_entries() {
     let (flags, routes) = (include_str!("../../flags/orders.yaml"), include_str!("../../routes/shop.yaml"));
     let search = include_str!("../../flags/search.yaml");
@@ -470,6 +482,32 @@ fn half_written_files_are_no_crash_and_pass_only_between_complete_entries() {
         let inside = routes[..end].matches(['{', '[']).count() != routes[..end].matches(['}', ']']).count();
         assert!(cut.draft.is_none() || !inside, "{}", &routes[..end]);
         assert!(cut.draft.is_none() || routes[..end].contains("name: orders"), "{}", &routes[..end]);
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 300, ..Default::default() })]
+
+    /// Whatever becomes of a file, there is a report or a snapshot, never both or neither, and it can be shown.
+    #[test]
+    fn damaged_files_are_refused_or_compiled_and_never_a_crash(
+        edits in proptest::collection::vec((0..2_000_usize, 0..30_usize, "[\\PC\n\t{}\\[\\]:,\"#&*-]{0,8}"), 1..4),
+        in_routes: bool,
+    ) {
+        let (flags, routes) = (include_str!("../../flags/orders.yaml"), include_str!("../../routes/shop.yaml"));
+        let mut text: Vec<char> = (if in_routes { routes } else { flags }).chars().collect();
+        for (at, length, more) in edits {
+            let start = at.min(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, more.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let (flags, routes) = if in_routes { (flags, &*text) } else { (&*text, routes) };
+        let outcome = compiled(flags, routes);
+        proptest::prop_assert_eq!(outcome.draft.is_none(), outcome.report.has_errors());
+        for format in [Format::Text { colour: false }, Format::Json, Format::Github] {
+            outcome.report.render(format);
+        }
     }
 }
 
