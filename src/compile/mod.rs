@@ -81,7 +81,7 @@ pub fn compile(flags: &FileSet, routes: &FileSet, options: &Options, previous: O
     let compiled = routes::compile(&documents.routes, &names, &mut report);
     // A route that could not be read may use what seems unused.
     if !report.has_errors() {
-        usage::check(&documents.routes, &names, &identity.mapped, &mut report);
+        usage::check(&documents.routes, &names, &identity.identity, &identity.mapped, &mut report);
         guard::shrink(flags.flags.len(), documents.routes.len(), options, previous, &mut report);
     }
     report.sort();

@@ -301,6 +301,18 @@ fn a_name_that_no_request_has_is_a_warning() {
 }
 
 #[test]
+fn a_split_without_an_identity_is_a_warning() {
+    let split = |rule: &str| {
+        let flags = FLAGS.replace("variants: {legacy", &format!("targeting: {rule}\n    variants: {{legacy"));
+        compiled(&flags, &format!("{UPSTREAMS}{ROUTES}"))
+    };
+    let by_key = split("{fractional: [[modern, 10], [legacy, 90]]}");
+    assert_eq!(codes(&by_key), ["no-identity"], "{}", shown(&by_key));
+    assert_eq!(codes(&split("{if: [{in: [{var: targetingKey}, [a, b]]}, modern, null]}")), ["no-identity"]);
+    assert_eq!(codes(&split("{fractional: [{var: header.x-user}, [modern, 10], [legacy, 90]]}")), [""; 0]);
+}
+
+#[test]
 fn a_broken_flag_is_not_said_to_be_unknown_too() {
     let broken = FLAGS.replace("    variants: {legacy: legacy, modern: modern}\n", "");
     let outcome = compiled(&broken, &format!("{UPSTREAMS}{ROUTES}"));
@@ -311,7 +323,7 @@ fn a_broken_flag_is_not_said_to_be_unknown_too() {
 /// `count` flags and as many routes that use them.
 fn many(count: usize) -> (String, String) {
     let mut flags = String::from("flags:\n");
-    let mut routes = format!("{UPSTREAMS}routes:\n");
+    let mut routes = format!("identity: {{targeting_key: [cookie:id]}}\n{UPSTREAMS}routes:\n");
     for number in 0..count {
         flags += &format!(
             "  f{number}: {{state: ENABLED, variants: {{a: a, b: b}}, defaultVariant: a, metadata: {{owner: t}}, "
@@ -520,7 +532,7 @@ fn twenty_thousand_routes_and_flags_compile_in_linear_time() {
         lines.chunks(5_000).map(|part| format!("{head}{}\n", part.join("\n"))).collect()
     };
     let (flag_files, mut route_files) = (split(&flags, "flags:\n"), split(&routes, "routes:\n"));
-    route_files.push(UPSTREAMS.to_owned());
+    route_files.push(format!("{UPSTREAMS}identity: {{targeting_key: [cookie:id]}}\n"));
     let named = |texts: Vec<String>| -> Vec<(String, String)> {
         texts.into_iter().enumerate().map(|(number, text)| (format!("{number}.yaml"), text)).collect()
     };
