@@ -1,5 +1,7 @@
 //! The integration tests: one binary, real sockets and files.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 mod access_log;
 mod check_report;
 mod check_routes;
