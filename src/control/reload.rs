@@ -175,7 +175,7 @@ impl Reloader {
             routes = control.routes.value(),
             upstreams = control.upstreams.value(),
             warnings = control.warnings.value(),
-            took_ms = took.as_millis(),
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "published"
         );
         self.publisher.finish(Reload::Published);

@@ -16,6 +16,7 @@ mod hostile;
 mod metrics;
 mod metrics_admin;
 mod reload;
+mod reload_process;
 mod support;
 mod websocket;
 

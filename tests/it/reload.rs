@@ -376,6 +376,23 @@ fn a_new_name_has_addresses_when_it_comes_into_force() {
     assert!(!addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
 }
 
+#[test]
+fn a_first_snapshot_can_have_its_names_resolved_before_it_is_served() {
+    let root = TempDir::new().unwrap();
+    let named =
+        routes("first").replace(r#"["http://127.0.0.1:9"]"#, r#"["http://localhost:9", "http://nobody.invalid:9"]"#);
+    write(&root.path().join("flags/flags.yaml"), FLAGS);
+    write(&root.path().join("routes/routes.yaml"), &named);
+    let sets = ["flags", "routes"].map(|name| FileSet::read(&root.path().join(name)));
+    let draft = compile::compile(&sets[0], &sets[1], &compile::Options::default(), None).draft.unwrap();
+    let metrics = Metrics::new();
+    let first = control::resolve_names(draft.into_snapshot(1), &[], &metrics, PATIENCE).unwrap();
+    let [known, unknown] = &*first.upstreams[0].endpoints else { panic!("two endpoints") };
+    assert!(!known.addresses.is_empty() && unknown.addresses.is_empty());
+    assert_eq!(first.generation, 1);
+    assert_eq!(metrics.control.dns_failures.value(), 1);
+}
+
 /// Waits for what sends no notice of its own.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
