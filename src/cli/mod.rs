@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod health;
 mod limit_names;
 mod options;
 mod schema;
@@ -48,8 +49,12 @@ enum Command {
     /// Front traffic: route, split, reload while running, drain on SIGTERM.
     Serve(Box<SettingOptions>),
     /// Check the flag and route files and show everything that is wrong.
+    #[command(long_about = check::LONG)]
     Check(check::CheckArgs),
+    /// Ask the running router whether it lives, or whether it takes traffic.
+    Health(health::HealthArgs),
     /// Print the JSON Schema of flag or route files.
+    #[command(long_about = schema::LONG)]
     Schema(schema::SchemaArgs),
     /// Print the completions of a shell.
     Completions(completions::CompletionsArgs),
@@ -60,6 +65,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(options) => serve::run(&options),
         Command::Check(args) => check::run(&args),
+        Command::Health(args) => health::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
