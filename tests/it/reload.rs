@@ -140,6 +140,25 @@ fn a_file_written_in_place_is_seen_again_and_again() {
 }
 
 #[test]
+fn no_edit_of_many_is_missed() {
+    let mut plane = Plane::watching();
+    let path = plane.path("routes/routes.yaml");
+    for edit in 1..=60 {
+        if edit % 10 == 0 {
+            replace(&path, &format!("broken{edit}: ["));
+            plane.wait_for(Reload::Rejected);
+        }
+        let name = format!("edit{edit}");
+        if edit % 2 == 0 {
+            replace(&path, &routes(&name))
+        } else {
+            write(&path, &routes(&name))
+        }
+        plane.wait_for_route(&name);
+    }
+}
+
+#[test]
 fn both_directories_are_watched() {
     let mut plane = Plane::watching();
     let disabled = FLAGS.replace("ENABLED", "DISABLED");
