@@ -29,6 +29,7 @@ mod routing_readings;
 mod metrics_admin;
 mod reload;
 mod storm;
+mod reload_process;
 mod support;
 mod websocket;
 
