@@ -32,7 +32,7 @@ pub(super) fn decode_query(text: &str) -> Option<Cow<'_, str>> {
 
 fn decode_with(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     let special = |byte: &u8| *byte == b'%' || (plus_is_space && *byte == b'+');
-    let Some(first) = text.as_bytes().iter().position(|byte| special(byte)) else {
+    let Some(first) = text.as_bytes().iter().position(special) else {
         return Some(Cow::Borrowed(text));
     };
     let (head, mut rest) = text.as_bytes().split_at(first);

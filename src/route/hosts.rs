@@ -45,7 +45,7 @@ impl Hosts {
             return Some(found);
         }
         if !self.below.is_empty()
-            && let Some(found) = self.above(host).find_map(|root| visit(root))
+            && let Some(found) = self.above(host).find_map(&mut visit)
         {
             return Some(found);
         }

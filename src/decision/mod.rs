@@ -1,0 +1,204 @@
+//! Owns the way from a request head to a decision: pure and total.
+
+mod facts;
+mod forcing;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::attribute::Attribute;
+use crate::flag::{Bucket, ErrorCode, Evaluation, Flag, FlagId, Reason, Trace, VariantId};
+use crate::route::{Ambiguous, Match, Params, Request};
+use crate::snapshot::{Choice, IssuedCookie, Leg, Route, Rules, Snapshot};
+
+use facts::Facts;
+
+pub use facts::TARGETING_KEY_BYTES_MAX;
+
+/// What of a request a decision may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'r> {
+    /// The method.
+    pub method: &'r Method,
+    /// Lower case, without port or trailing dot.
+    pub host: &'r str,
+    /// The path as received.
+    pub path: &'r str,
+    /// The query as received, without `?`.
+    pub query: Option<&'r str>,
+    /// The header fields.
+    pub headers: &'r HeaderMap,
+    /// The peer's address.
+    pub client: IpAddr,
+    /// Whether the client came over TLS (an issued cookie is `Secure` then).
+    pub secure: bool,
+    /// The wall clock in seconds since the epoch, for `$flagd.timestamp`.
+    pub now_unix_s: i64,
+    /// Makes a fresh targeting key for a visitor without one.
+    pub fresh_key: fn() -> String,
+}
+
+/// Who serves a request, and why.
+#[derive(Debug)]
+pub struct Decision<'s> {
+    /// The matched route.
+    pub route: &'s Route,
+    /// The leg that serves.
+    pub leg: &'s Leg,
+    /// What happened to the flag; `None` on a route without one.
+    pub flag: Option<FlagOutcome<'s>>,
+    /// The targeting key, if the request has one and the serving upstream wants it (its `version_key`).
+    pub targeting_key: Option<Box<str>>,
+    /// A `Set-Cookie` for the answer, where a targeting key was issued.
+    ///
+    /// That happens only where a flag asked for the key and no source had one.
+    pub set_cookie: Option<HeaderValue>,
+    /// The route's parameters.
+    pub params: Params<'s>,
+}
+
+/// What a flag said about a request.
+#[derive(Debug, Clone, Copy)]
+pub struct FlagOutcome<'s> {
+    /// The flag's key.
+    pub key: &'s str,
+    /// The chosen variant; `None` when the fallback serves.
+    pub variant: Option<&'s str>,
+    /// Why.
+    pub reason: Reason,
+    /// What went wrong, with [`Reason::Error`] only.
+    pub error: Option<ErrorCode>,
+    /// The slot of the targeting key.
+    pub bucket: Option<Bucket>,
+    /// A tester forced the variant by a header; the reason is [`Reason::TargetingMatch`] then.
+    pub forced: bool,
+}
+
+/// Why there is no decision about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undecided {
+    /// No route matches.
+    NoRoute,
+    /// The path reads differently for routing and for an upstream (rule H6).
+    PathAmbiguous,
+}
+
+/// How a flag came to its outcome, for people.
+#[derive(Debug)]
+pub struct Explanation<'s> {
+    /// The flag of the route.
+    pub flag: &'s Flag,
+    /// Every rule on the way; it is what would have happened if no variant had been forced.
+    pub trace: Trace,
+    /// The targeting key that the flag saw, if it asked.
+    pub targeting_key: Option<Box<str>>,
+    /// Which source had it; `None` also when it was issued.
+    pub source: Option<&'s Attribute>,
+}
+
+/// Decides who serves a request.
+///
+/// Total: every flag error is the route's fallback with [`Reason::Error`]. It reads nothing but its arguments.
+///
+/// # Errors
+/// Only when the request has no route.
+pub fn decide<'s>(snapshot: &'s Snapshot, head: &Head<'_>) -> Result<Decision<'s>, Undecided> {
+    let rules = &*snapshot.rules;
+    let Match { payload: route, params } = find(rules, head)?;
+    let facts = Facts::new(rules, head, route, params);
+    let (leg, flag) = match &route.choice {
+        Choice::Always(leg) => (leg, None),
+        Choice::ByFlag { flag, legs, fallback } => {
+            let (leg, outcome) = choose(*flag, legs, fallback, &facts);
+            (leg, Some(outcome))
+        }
+    };
+    let wants_key = snapshot.upstreams.get(leg.upstream.0 as usize).is_some_and(|upstream| upstream.version_key);
+    Ok(Decision {
+        route,
+        leg,
+        flag,
+        targeting_key: if wants_key { facts.known_key().map(Into::into) } else { None },
+        set_cookie: facts.issued_key().and_then(|(cookie, key)| set_cookie(cookie, key, head.secure)),
+        params,
+    })
+}
+
+/// Explains what a route's flag says about a request; `None` where there is no route or it has no flag.
+pub fn explain<'s>(snapshot: &'s Snapshot, head: &Head<'_>) -> Option<Explanation<'s>> {
+    let rules = &*snapshot.rules;
+    let Match { payload: route, params } = find(rules, head).ok()?;
+    let Choice::ByFlag { flag, .. } = &route.choice else {
+        return None;
+    };
+    let flag = rules.flags.get(flag.0 as usize)?;
+    let facts = Facts::new(rules, head, route, params);
+    let trace = flag.explain(&facts, rules.hashing);
+    let (targeting_key, source) = facts.asked_key().unzip();
+    Some(Explanation { flag, trace, targeting_key: targeting_key.map(Into::into), source: source.flatten() })
+}
+
+impl<'r> Head<'r> {
+    /// What of it matching looks at.
+    pub fn request(&self) -> Request<'r> {
+        Request { host: self.host, path: self.path, query: self.query, method: self.method, headers: self.headers }
+    }
+}
+
+fn find<'s>(rules: &'s Rules, head: &Head<'_>) -> Result<Match<'s, Route>, Undecided> {
+    match rules.routes.find(&head.request()) {
+        Ok(found) => found.ok_or(Undecided::NoRoute),
+        Err(Ambiguous) => Err(Undecided::PathAmbiguous),
+    }
+}
+
+/// Chooses a leg by a flag; whatever goes wrong, the fallback serves.
+fn choose<'s: 'r, 'r>(
+    id: FlagId,
+    legs: &'s [Option<Leg>],
+    fallback: &'s Leg,
+    facts: &Facts<'s, 'r>,
+) -> (&'s Leg, FlagOutcome<'s>) {
+    let Some(flag) = facts.rules.flags.get(id.0 as usize) else {
+        let failed = failed(ErrorCode::FlagNotFound, None);
+        return (fallback, outcome("", None, failed, false));
+    };
+    let forced = forcing::forced(facts.rules, facts.head, flag);
+    let evaluation = match forced {
+        Some(variant) => {
+            Evaluation { variant: Some(variant), reason: Reason::TargetingMatch, error: None, bucket: None }
+        }
+        None => flag.evaluate(facts, facts.rules.hashing),
+    };
+    let Some(variant) = evaluation.variant else {
+        return (fallback, outcome(&flag.key, None, evaluation, false));
+    };
+    match leg(legs, variant).zip(flag.variants.get(usize::from(variant.0))) {
+        Some((leg, variant)) => (leg, outcome(&flag.key, Some(&variant.name), evaluation, forced.is_some())),
+        // The route names no upstream for this variant.
+        None => (fallback, outcome(&flag.key, None, failed(ErrorCode::General, evaluation.bucket), forced.is_some())),
+    }
+}
+
+fn leg(legs: &[Option<Leg>], variant: VariantId) -> Option<&Leg> {
+    legs.get(usize::from(variant.0))?.as_ref()
+}
+
+fn failed(code: ErrorCode, bucket: Option<Bucket>) -> Evaluation {
+    Evaluation { variant: None, reason: Reason::Error, error: Some(code), bucket }
+}
+
+fn outcome<'s>(key: &'s str, variant: Option<&'s str>, evaluation: Evaluation, forced: bool) -> FlagOutcome<'s> {
+    let Evaluation { reason, error, bucket, .. } = evaluation;
+    FlagOutcome { key, variant, reason, error, bucket, forced }
+}
+
+/// Writes the cookie that keeps a visitor's targeting key (RFC 6265bis); no script needs it, hence `HttpOnly`.
+fn set_cookie(cookie: &IssuedCookie, key: &str, secure: bool) -> Option<HeaderValue> {
+    let IssuedCookie { name, max_age_s } = cookie;
+    let secure = if secure { "; Secure" } else { "" };
+    HeaderValue::try_from(format!("{name}={key}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax{secure}")).ok()
+}
