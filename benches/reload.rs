@@ -87,7 +87,7 @@ fn save_to_effect(size: usize, edits: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let mut status = handle.status();
 
-    let mut times: Vec<Duration> = (0..edits)
+    let mut times: Vec<Duration> = (1..=edits)
         .map(|edit| {
             let before = store.snapshot().generation;
             let text = flag_file(0, size.min(ENTRIES_A_FILE), edit);

@@ -11,7 +11,8 @@ use super::{REFUSED, SettingOptions, now_unix_s, print, settle};
 use crate::compile::{self, Options};
 use crate::config::{FileSet, Format, Report};
 
-const LONG: &str = "\
+/// The long help of the verb.
+pub(super) const LONG: &str = "\
 Check the flag and route files together, as the router does before it publishes them, and show every error, warning and \
 note with its line and how to mend it. Nothing is sent to anybody.
 
@@ -19,7 +20,6 @@ Exit code 0: the set would be published (there may be warnings). 1: it would be 
 
 /// The arguments of `check`.
 #[derive(Debug, Args)]
-#[command(long_about = LONG)]
 pub(super) struct CheckArgs {
     /// The directory of flag files [default: flags].
     #[arg(long, env = "BANYAN_FLAGS", value_name = "DIR")]

@@ -53,10 +53,12 @@ enum Command {
     /// Show it all at work, with upstreams and users of its own; needs no other program.
     Demo(demo::DemoArgs),
     /// Check the flag and route files and show everything that is wrong.
+    #[command(long_about = check::LONG)]
     Check(check::CheckArgs),
     /// Ask the running router whether it lives, or whether it takes traffic.
     Health(health::HealthArgs),
     /// Print the JSON Schema of flag or route files.
+    #[command(long_about = schema::LONG)]
     Schema(schema::SchemaArgs),
     /// Print the completions of a shell.
     Completions(completions::CompletionsArgs),

@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::print;
 
-const LONG: &str = "\
+/// The long help of the verb.
+pub(super) const LONG: &str = "\
 Print the JSON Schema of flag or route files, for editors and other tools. With the YAML language server, put it beside \
 the files and begin each with
 
@@ -16,7 +17,6 @@ Flag files are flagd's flag definitions; the schema is the strict part of them t
 
 /// The arguments of `schema`.
 #[derive(Debug, Args)]
-#[command(long_about = LONG)]
 pub(super) struct SchemaArgs {
     /// Which files.
     #[arg(value_enum)]

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use crate::config::{Diagnostic, ForceDoc, IdentityDoc, Node, Place, Report, RouteDoc, RouteFile, Text, UpstreamDoc};
 
+/// The longest name of a route or upstream, in bytes: it stands in every log line and many metrics.
+const NAME_BYTES_MAX: usize = 128;
+
 /// All route files as one.
 #[derive(Debug, Default)]
 pub(super) struct Documents {
@@ -26,9 +29,23 @@ pub(super) fn merge(nodes: &[Node], report: &mut Report) -> Documents {
         all.routes.extend(file.routes);
     }
     unique(&mut all.context, |(name, _)| name, "the context name", report);
+    for name in all.upstreams.iter().map(|upstream| &upstream.name).chain(all.routes.iter().map(|route| &route.name)) {
+        printable(name, report);
+    }
     unique(&mut all.upstreams, |upstream| &upstream.name, "the upstream", report);
     unique(&mut all.routes, |route| &route.name, "the route", report);
     all
+}
+
+/// Reports a name that could not stand in a header, a metric and a log line alike (RFC 9651 section 3.3.3).
+fn printable(name: &Text, report: &mut Report) {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    if name.text.len() <= NAME_BYTES_MAX && name.text.bytes().all(allowed) {
+        return;
+    }
+    let message = format!("`{}` cannot be a name", name.text);
+    let help = format!("use letters, digits and signs such as `-`, `_` and `.`, at most {NAME_BYTES_MAX}");
+    report.push(Diagnostic::error("bad-name", &name.place, message).help(help));
 }
 
 fn only<T>(slot: &mut Option<(Place, T)>, found: Option<(Place, T)>, what: &str, report: &mut Report) {

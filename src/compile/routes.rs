@@ -118,7 +118,10 @@ pub(super) fn compile(
             written.push(doc);
         }
     }
-    unused_flags(docs, names, report);
+    // A route that could not be read may have used them.
+    if !report.has_errors() {
+        unused_flags(docs, names, report);
+    }
     match RouteTable::build(compiled) {
         Ok(table) => Some((table, book.into_labels())),
         Err(conflicts) => {

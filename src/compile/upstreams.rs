@@ -120,9 +120,10 @@ fn endpoints(
     known: &Known<'_>,
     report: &mut Report,
 ) -> Option<Box<[Arc<Endpoint>]>> {
-    let mut found: Vec<Arc<Endpoint>> = Vec::with_capacity(doc.endpoints.len());
+    let written = doc.endpoints.as_deref()?;
+    let mut found: Vec<Arc<Endpoint>> = Vec::with_capacity(written.len());
     let before = known.upstreams.get(&*doc.name.text);
-    for text in &doc.endpoints {
+    for text in written {
         let Some(mut endpoint) = endpoint::read(text, report) else {
             continue;
         };
@@ -130,18 +131,18 @@ fn endpoints(
             let message = format!("the endpoint `{}` stands twice", endpoint.authority);
             let diagnostic = Diagnostic::error("duplicate-endpoint", &text.place, message);
             // Endpoints that could not be read are not in `found`, but then the set is refused anyway.
-            report.push(diagnostic.also(&doc.endpoints[twin].place, "first here").help("remove one of the two"));
+            report.push(diagnostic.also(&written[twin].place, "first here").help("remove one of the two"));
             continue;
         }
         check_addresses(text, &mut endpoint, doc.allow_public, options, known, report);
         let kept = before.and_then(|before| before.endpoints.iter().find(|kept| ***kept == endpoint));
         found.push(kept.map_or_else(|| Arc::new(endpoint), Arc::clone));
     }
-    if doc.endpoints.is_empty() {
+    if written.is_empty() {
         let message = format!("the upstream `{}` has no endpoints", doc.name.text);
         report.push(Diagnostic::error("no-endpoints", &doc.name.place, message));
     }
-    (!found.is_empty() && found.len() == doc.endpoints.len()).then(|| found.into())
+    (!found.is_empty() && found.len() == written.len()).then(|| found.into())
 }
 
 /// Refuses an address that is written down, or takes over the allowed ones that a name had.
@@ -174,7 +175,7 @@ fn rewrite(doc: &RewriteDoc, report: &mut Report) -> Option<Rewrite> {
         .filter_map(|(name, value)| Some((header(name, report)?, value_of(value, report)?)))
         .collect();
     let remove_headers: Box<[_]> = doc.remove_headers.iter().filter_map(|name| header(name, report)).collect();
-    let host = doc.host.as_ref().and_then(|host| value_of(host, report));
+    let host = doc.host.as_ref().and_then(|host| authority(host, report));
     if let Some((from, to)) = &doc.path_prefix {
         prefix(from, report);
         prefix(to, report);
@@ -212,6 +213,16 @@ fn header(text: &Text, report: &mut Report) -> Option<HeaderName> {
         return None;
     }
     Some(name)
+}
+
+fn authority(text: &Text, report: &mut Report) -> Option<HeaderValue> {
+    let found = text.text.parse::<http::uri::Authority>().ok().filter(|authority| !authority.as_str().contains('@'));
+    if found.is_none() {
+        let message = format!("`{}` cannot stand in Host", text.text);
+        report.push(Diagnostic::error("bad-host", &text.place, message).help("write a name, such as orders.internal"));
+        return None;
+    }
+    value_of(text, report)
 }
 
 fn value_of(text: &Text, report: &mut Report) -> Option<HeaderValue> {

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
+use crate::head::trailers;
 use crate::limits::Limits;
 
 /// How long a request body may start slowly before the minimum rate counts, in milliseconds.
@@ -106,6 +107,17 @@ impl RequestBody {
     }
 }
 
+/// Takes out of trailers what they must not say (rule P14).
+fn permitted(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut fields) => {
+            trailers::prepare(&mut fields);
+            Frame::trailers(fields)
+        }
+        Err(data) => data,
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -118,6 +130,7 @@ impl Body for RequestBody {
         Poll::Ready(match ready!(polled) {
             Some(Ok(frame)) => {
                 self.wait_for_upstream();
+                let frame = permitted(frame);
                 let bytes = self.progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.progress.bytes.set(bytes);
                 if bytes > self.bytes_max { Some(Err(self.fail(Fault::BodyTooLarge))) } else { Some(Ok(frame)) }

@@ -38,6 +38,7 @@ pub struct Pool {
 struct Endpoint {
     address: SocketAddr,
     health: Arc<Health>,
+    metrics: Arc<UpstreamMetrics>,
     /// Connections whose last exchange is over; the freshest last.
     idle: RefCell<VecDeque<Idle>>,
     /// Exchanges under way.
@@ -109,10 +110,11 @@ impl Drop for Lease {
 }
 
 impl Endpoint {
-    fn new(address: SocketAddr, health: Arc<Health>) -> Rc<Self> {
+    fn new(address: SocketAddr, health: Arc<Health>, metrics: &Arc<UpstreamMetrics>) -> Rc<Self> {
         Rc::new(Self {
             address,
             health,
+            metrics: Arc::clone(metrics),
             idle: RefCell::default(),
             in_flight: Cell::new(0),
             open: Rc::default(),
@@ -122,6 +124,7 @@ impl Endpoint {
 
     fn failed(&self, upstream: &Upstream) {
         if self.health.failed(upstream) {
+            self.metrics.ejections.increment();
             tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms = upstream.eject_ms, "endpoint ejected");
         }
     }
@@ -157,14 +160,14 @@ impl Pool {
         worker: &Arc<WorkerMetrics>,
     ) -> Self {
         let known = |address| earlier?.endpoints.iter().find(|endpoint| endpoint.address == address).map(Rc::clone);
+        let metrics = worker.upstream(&upstream.name);
         let mut endpoints: Vec<Rc<Endpoint>> = Vec::new();
         for &address in upstream.endpoints.iter().flat_map(|endpoint| &endpoint.addresses) {
             if !endpoints.iter().any(|endpoint| endpoint.address == address) {
-                let fresh = || Endpoint::new(address, registry.health(&upstream.name, address));
+                let fresh = || Endpoint::new(address, registry.health(&upstream.name, address), &metrics);
                 endpoints.push(known(address).unwrap_or_else(fresh));
             }
         }
-        let metrics = worker.upstream(&upstream.name);
         Self { upstream: Arc::clone(upstream), endpoints, metrics, worker: Arc::clone(worker) }
     }
 
@@ -181,9 +184,13 @@ impl Pool {
                 endpoint.idle.borrow_mut().clear();
             }
         }
+        if next.is_none() {
+            self.metrics.pool_idle.set(0);
+            self.metrics.ejected.set(0);
+        }
     }
 
-    /// Closes connections that have been idle for too long; the worker's tick calls it.
+    /// Closes connections that have been idle for too long, and shows what is left; the worker's tick calls it.
     pub fn sweep(&self) {
         let (now, keep_ms) = (clock::now_ms(), u64::from(self.upstream.timeouts.pool_idle_ms));
         for endpoint in self.endpoints.iter().filter(|_| keep_ms != 0) {
@@ -192,13 +199,15 @@ impl Pool {
                 idle.pop_front();
             }
         }
+        self.show();
     }
 
-    /// Connections now open and now idle, for metrics.
-    pub fn connections(&self) -> (u64, u64) {
-        self.endpoints.iter().fold((0, 0), |(open, idle), endpoint| {
-            (open + u64::from(endpoint.open.get()), idle + endpoint.idle.borrow().len() as u64)
-        })
+    /// Shows how many connections are idle and how many endpoints are out.
+    fn show(&self) {
+        let idle: usize = self.endpoints.iter().map(|endpoint| endpoint.idle.borrow().len()).sum();
+        let ejected = self.endpoints.iter().filter(|endpoint| endpoint.health.is_ejected()).count();
+        self.metrics.pool_idle.set(i64::try_from(idle).unwrap_or(i64::MAX));
+        self.metrics.ejected.set(i64::try_from(ejected).unwrap_or(i64::MAX));
     }
 
     /// Sends a request and waits for the response head.
@@ -276,7 +285,12 @@ impl Pool {
             return Err(failed(Fault::LimitReached));
         }
         let opened = OpenConnection::new(&endpoint.open);
-        let connected = within(watch, HyperConnection::connect(endpoint.address, move || drop(opened))).await;
+        let metrics = Arc::clone(&self.metrics);
+        let on_close = move || {
+            metrics.connections_closed.increment();
+            drop(opened);
+        };
+        let connected = within(watch, HyperConnection::connect(endpoint.address, on_close)).await;
         let fault = match connected {
             Some(Ok(connection)) => {
                 self.metrics.connections_opened.increment();

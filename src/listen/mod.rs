@@ -16,6 +16,8 @@ pub use handover::{Offer, Successor, take_over};
 const BACKLOG: i32 = 4_096;
 
 /// The open sockets of a process.
+///
+/// Workers and the control plane accept on duplicates; these stay open for a later process until the drain.
 #[derive(Debug)]
 pub struct Sockets {
     /// The client listeners.

@@ -1,1 +1,478 @@
-//! -
+//! What is said about flag and route files: all of it at once, with places and help; and what they compile to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use banyan::attribute::Attribute;
+use banyan::compile::{self, Options, Outcome};
+use banyan::config::{FileSet, Format, Severity};
+use banyan::route::Request;
+use banyan::snapshot::{Choice, Route, Snapshot};
+use http::{HeaderMap, Method};
+
+/// A flag whose variants are the stages, and one whose variants are `legacy` and `modern`.
+const FLAGS: &str = "\
+flags:
+  orders:
+    state: ENABLED
+    variants: {\"off\": \"off\", dualwrite: dualwrite, live: live, complete: complete}
+    defaultVariant: live
+    metadata: {owner: team}
+  search:
+    state: ENABLED
+    variants: {legacy: legacy, modern: modern}
+    defaultVariant: legacy
+    metadata: {owner: team}
+";
+
+/// Routes that use both, in one line each for the tests to build on.
+const UPSTREAMS: &str = "\
+upstreams:
+  monolith: {endpoints: [\"http://127.0.0.1:9001\"]}
+  modern: {endpoints: [\"http://127.0.0.1:9002\"]}
+";
+
+const ROUTES: &str = "\
+routes:
+  - {name: orders, match: {path: /orders}, flag: orders, migration: {legacy: monolith, modern: modern}}
+  - {name: search, match: {path: /search}, flag: search, variants: {legacy: monolith, modern: modern}, fallback: monolith}
+  - {name: rest, match: {path: \"/{*rest}\"}, upstream: monolith}
+";
+
+fn options() -> Options {
+    Options { listeners: vec!["0.0.0.0:8080".parse().unwrap()], now_unix_s: 1_790_000_000, ..Options::default() }
+}
+
+fn compile_files(flags: &[(&str, &str)], routes: &[(&str, &str)], previous: Option<&Snapshot>) -> Outcome {
+    let flags = FileSet::from_texts("flags", flags.iter().copied());
+    let routes = FileSet::from_texts("routes", routes.iter().copied());
+    compile::compile(&flags, &routes, &options(), previous)
+}
+
+fn compiled(flags: &str, routes: &str) -> Outcome {
+    compile_files(&[("a.yaml", flags)], &[("a.yaml", routes)], None)
+}
+
+fn shown(outcome: &Outcome) -> String {
+    outcome.report.render(Format::Text { colour: false })
+}
+
+fn codes(outcome: &Outcome) -> Vec<&'static str> {
+    let loud = outcome.report.diagnostics.iter().filter(|found| found.severity > Severity::Note);
+    loud.map(|found| found.code).collect()
+}
+
+fn snapshot_of(outcome: Outcome, generation: u64) -> Snapshot {
+    let shown = shown(&outcome);
+    outcome.draft.unwrap_or_else(|| panic!("{shown}")).into_snapshot(generation)
+}
+
+fn good() -> Snapshot {
+    snapshot_of(compiled(FLAGS, &format!("{UPSTREAMS}{ROUTES}")), 1)
+}
+
+/// What is said about routes that stand on good flags and upstreams.
+fn about_routes(routes: &str) -> String {
+    shown(&compiled(FLAGS, &format!("{UPSTREAMS}{routes}")))
+}
+
+fn find<'s>(snapshot: &'s Snapshot, path: &str) -> &'s Route {
+    let headers = HeaderMap::new();
+    let request = Request { host: "a", path, query: None, method: &Method::GET, headers: &headers };
+    snapshot.rules.routes.find(&request).unwrap().unwrap().payload
+}
+
+/// Each leg's variant and upstream, then the fallback's.
+fn legs(snapshot: &Snapshot, path: &str) -> Vec<(String, String)> {
+    let name = |leg: &banyan::snapshot::Leg| {
+        let labels = &snapshot.rules.legs[leg.id.0 as usize];
+        assert_eq!(labels.upstream, snapshot.upstreams[leg.upstream.0 as usize].name);
+        (labels.variant.as_deref().unwrap_or("-").to_owned(), labels.upstream.to_string())
+    };
+    match &find(snapshot, path).choice {
+        Choice::Always(leg) => vec![name(leg)],
+        Choice::ByFlag { legs, fallback, .. } => legs.iter().flatten().chain([fallback]).map(name).collect(),
+    }
+}
+
+#[test]
+fn a_good_set_compiles_to_legs_that_follow_the_stages() {
+    let snapshot = good();
+    let pairs = |text: &[(&str, &str)]| -> Vec<(String, String)> {
+        text.iter().map(|(variant, upstream)| ((*variant).to_owned(), (*upstream).to_owned())).collect()
+    };
+    let orders = [
+        ("off", "monolith"),
+        ("dualwrite", "monolith"),
+        ("live", "modern"),
+        ("complete", "modern"),
+        ("fallback", "monolith"),
+    ];
+    assert_eq!(legs(&snapshot, "/orders"), pairs(&orders));
+    let search = [("legacy", "monolith"), ("modern", "modern"), ("fallback", "monolith")];
+    assert_eq!(legs(&snapshot, "/search"), pairs(&search));
+    assert_eq!(legs(&snapshot, "/else"), pairs(&[("-", "monolith")]));
+    assert_eq!(snapshot.rules.legs.len(), 9);
+}
+
+#[test]
+fn what_is_not_in_force_is_said_once_a_route() {
+    let routes = format!(
+        "{}  - name: spelt-out
+    match: {{path: /spelt-out}}
+    flag: search
+    variants: {{legacy: monolith, modern: {{serve: modern, copy_writes: monolith, compare_reads: monolith}}}}
+    fallback: monolith
+",
+        ROUTES
+    );
+    let upstreams = UPSTREAMS.replace("9002\"]", "9002\"], health: {path: /healthz, interval_ms: 1000}");
+    let outcome = compiled(FLAGS, &format!("{upstreams}{routes}"));
+    assert!(outcome.draft.is_some());
+    super::snapshot!("routes_not_in_force", shown(&outcome));
+}
+
+#[test]
+fn upstreams() {
+    let said = shown(&compiled(
+        FLAGS,
+        "\
+upstreams:
+  https: {endpoints: [\"https://10.0.0.1:443\"]}
+  protocol: {endpoints: [\"http://10.0.0.1:80\"], protocol: h2c}
+  nothing: {endpoints: []}
+  without: {protocol: http1}
+  scheme: {endpoints: [\"ftp://10.0.0.1:21\"]}
+  path: {endpoints: [\"http://10.0.0.1:80/shop\"]}
+  port: {endpoints: [10.0.0.1, \"10.0.0.1:0\", \"10.0.0.1:x\", \"10.0.0.1:65536\"]}
+  host: {endpoints: [\"http://a b:80\", \"http://user@10.0.0.1:80\", \"::1:80\", \"[::1:80\", \"127.1:80\", \"0x7f000001:80\"]}
+  public: {endpoints: [\"http://93.184.216.34:80\"]}
+  itself: {endpoints: [\"http://127.0.0.1:8080\", \"localhost:8080\"]}
+  twice: {endpoints: [\"http://10.0.0.1:80\", \"10.0.0.1:80\"]}
+  wrong: {endpoints: \"http://10.0.0.1:80\", conect_timeout_ms: 5, response_timeout_ms: 1.5, slo_p99_ms: 0, allow_public: \"yes\"}
+  rewrite: {endpoints: [\"10.0.0.1:80\"], rewrite: {host: \"a b\", path_prefix: {from: shop, to: \"/a?b\"}, set_headers: {host: x, \"a b\": y, x-a: \"\\n\"}, remove_headers: [Transfer-Encoding]}}
+routes:
+  - {name: rest, match: {path: /}, upstream: path}
+",
+    ));
+    super::snapshot!("routes_upstreams", said);
+}
+
+#[test]
+fn routes_that_lead_nowhere() {
+    super::snapshot!(
+        "routes_targets",
+        about_routes(
+            "\
+routes:
+  - {match: {path: /no-name}, upstream: monolith}
+  - {name: \"Bestellungen für alle\", match: {path: /name}, upstream: monolith}
+  - {name: no-match, upstream: monolith}
+  - {name: nothing, match: {path: /1}}
+  - {name: both, match: {path: /2}, upstream: monolith, variants: {legacy: monolith}}
+  - {name: plain-flag, match: {path: /3}, flag: search, upstream: monolith}
+  - {name: no-flag, match: {path: /4}, variants: {legacy: monolith, modern: modern}, fallback: monolith}
+  - {name: no-fallback, match: {path: /5}, flag: search, variants: {legacy: monolith, modern: modern}}
+  - {name: variant-fallback, match: {path: /6}, flag: search, variants: {legacy: monolith, modern: modern}, fallback: modern}
+  - {name: legacy-fallback, match: {path: /6a}, flag: search, variants: {legacy: monolith, modern: modern}, fallback: legacy}
+  - {name: unknown-upstream, match: {path: /7}, upstream: monolit}
+  - {name: unknown-flag, match: {path: /8}, flag: serach, variants: {legacy: monolith, modern: modern}, fallback: monolith}
+  - {name: unknown-variant, match: {path: /9}, flag: search, variants: {legacy: monolith, modren: modern}, fallback: monolith}
+  - {name: not-stages, match: {path: /10}, flag: search, migration: {legacy: monolith, modern: modern}}
+  - {name: same-sides, match: {path: /11}, flag: orders, migration: {legacy: monolith, modern: monolith}}
+  - {name: live-fallback, match: {path: /12}, flag: orders, migration: {legacy: monolith, modern: modern}, fallback: live}
+  - {name: one-side, match: {path: /13}, flag: orders, migration: {legacy: monolith}}
+  - {name: typo, match: {path: /14}, upstraem: monolith}
+"
+        )
+    );
+}
+
+#[test]
+fn matchers() {
+    super::snapshot!(
+        "routes_matchers",
+        about_routes(
+            "\
+routes:
+  - {name: empty, match: {}, upstream: monolith}
+  - {name: no-slash, match: {path: orders}, upstream: monolith}
+  - {name: open-brace, match: {path: \"/orders/{id\"}, upstream: monolith}
+  - {name: host-port, match: {host: \"shop.example:8080\"}, upstream: monolith}
+  - {name: host-star, match: {host: \"shop.*.example\"}, upstream: monolith}
+  - {name: host-bad, match: {host: \"shop example\"}, upstream: monolith}
+  - {name: method, match: {path: /a, methods: [get, \"PO ST\", CONNECT, PSOT]}, upstream: monolith}
+  - {name: header, match: {path: /b, headers: {\"a b\": x, x-a: 1, x-b: {present: false}, x-c: [1]}}, upstream: monolith}
+  - {name: typo, match: {pth: /c}, upstream: monolith}
+  - {name: one, match: {path: /same, methods: [GET, POST]}, upstream: monolith}
+  - {name: two, match: {path: /same, methods: [POST, PUT]}, upstream: monolith}
+"
+        )
+    );
+}
+
+#[test]
+fn routes_that_cannot_be_told_apart_name_both() {
+    super::snapshot!(
+        "routes_conflict",
+        shown(&compile_files(
+            &[("a.yaml", FLAGS)],
+            &[
+                ("a.yaml", &format!("{UPSTREAMS}{ROUTES}")),
+                ("b.yaml", "routes:\n  - {name: again, match: {path: \"/{*everything}\"}, upstream: monolith}\n"),
+            ],
+            None,
+        ))
+    );
+}
+
+#[test]
+fn identity_context_and_force() {
+    super::snapshot!(
+        "routes_identity",
+        about_routes(&format!(
+            "{ROUTES}\
+identity: {{targeting_key: [headr:x-user-id, \"header:a b\", \"issue:a b\", issue:one, issue:two, cookie], cookie: {{max_age_s: 1}}}}
+context: {{method: header:x-method, tenant: x-tenant, $flagd.now: header:x-now}}
+force: {{header: \"a b\", networks: [10.0.0.0/33, testers]}}
+"
+        ))
+    );
+    let outcome = compiled(
+        FLAGS,
+        &format!(
+            "{UPSTREAMS}{ROUTES}\
+identity: {{targeting_key: [header:x-user-id, issue:banyan_id], cookie: {{max_age_s: 3600}}}}
+context: {{tenant: header:x-tenant}}
+force: {{header: x-force, networks: [10.0.0.0/8]}}
+"
+        ),
+    );
+    let rules = snapshot_of(outcome, 1).rules;
+    assert_eq!(rules.identity.sources.last(), Some(&Attribute::Cookie("banyan_id".into())));
+    assert_eq!(rules.identity.issue.as_ref().unwrap().max_age_s, 3600);
+    assert_eq!(rules.mapped["tenant"], Attribute::from_source("header:x-tenant").unwrap());
+    assert!(rules.forcing.as_ref().unwrap().networks[0].contains("10.1.2.3".parse().unwrap()));
+}
+
+#[test]
+fn what_stands_twice_over_files_names_both_places() {
+    let second = "identity: {targeting_key: [cookie:a]}\ncontext: {a: cookie:a}\n\
+                  upstreams: {monolith: {endpoints: [\"10.0.0.1:1\"]}}\n\
+                  routes: [{name: rest, match: {path: /x}, upstream: monolith}]\n";
+    let first = format!("{UPSTREAMS}{ROUTES}identity: {{targeting_key: [cookie:b]}}\ncontext: {{a: cookie:b}}\n");
+    let outcome = compile_files(&[("a.yaml", FLAGS)], &[("a.yaml", &first), ("b.yaml", second)], None);
+    super::snapshot!("routes_twice", shown(&outcome));
+}
+
+#[test]
+fn files_that_say_nothing_are_refused() {
+    for text in ["", "# only a comment\n", "---\n", "null\n", "\u{feff}"] {
+        let routes = format!("{UPSTREAMS}{ROUTES}");
+        let outcome = compile_files(&[("a.yaml", FLAGS)], &[("a.yaml", &routes), ("b.yaml", text)], None);
+        assert_eq!(codes(&outcome), ["empty-file"], "{text:?}: {}", shown(&outcome));
+    }
+    assert!(codes(&compiled(FLAGS, UPSTREAMS)).contains(&"no-routes"));
+    assert!(codes(&compiled(FLAGS, "routes: [{name: a\n")).contains(&"syntax"));
+    assert!(codes(&compiled(FLAGS, "- a\n")).contains(&"wrong-type"));
+}
+
+#[test]
+fn a_file_with_a_byte_order_mark_is_read() {
+    assert_eq!(codes(&compiled(FLAGS, &format!("\u{feff}{UPSTREAMS}{ROUTES}"))), [""; 0]);
+}
+
+#[test]
+fn a_flag_that_no_route_uses_is_a_warning() {
+    let outcome =
+        compiled(FLAGS, &format!("{UPSTREAMS}routes: [{{name: a, match: {{path: /}}, upstream: monolith}}]\n"));
+    assert_eq!(codes(&outcome), ["unused-flag", "unused-flag"]);
+    assert!(outcome.draft.is_some());
+}
+
+#[test]
+fn a_broken_flag_is_not_said_to_be_unknown_too() {
+    let broken = FLAGS.replace("    variants: {legacy: legacy, modern: modern}\n", "");
+    let outcome = compiled(&broken, &format!("{UPSTREAMS}{ROUTES}"));
+    assert!(outcome.draft.is_none());
+    assert!(!codes(&outcome).contains(&"unknown-flag"), "{}", shown(&outcome));
+}
+
+/// `count` flags and as many routes that use them.
+fn many(count: usize) -> (String, String) {
+    let mut flags = String::from("flags:\n");
+    let mut routes = format!("{UPSTREAMS}routes:\n");
+    for number in 0..count {
+        flags += &format!(
+            "  f{number}: {{state: ENABLED, variants: {{a: a, b: b}}, defaultVariant: a, metadata: {{owner: t}}, "
+        );
+        flags += "targeting: {fractional: [[a, 10], [b, 90]]}}\n";
+        routes += &format!("  - {{name: r{number}, match: {{path: /r{number}}}, flag: f{number}, ");
+        routes += "variants: {a: monolith, b: modern}, fallback: monolith}\n";
+    }
+    (flags, routes)
+}
+
+#[test]
+fn a_set_that_is_suddenly_much_smaller_is_refused_unless_that_is_meant() {
+    let (flags, routes) = many(8);
+    let before = snapshot_of(compiled(&flags, &routes), 1);
+    let against = |count: usize, accept_shrink: bool| {
+        let (flags, routes) = many(count);
+        let flags = FileSet::from_texts("flags", [("a.yaml", &*flags)]);
+        let routes = FileSet::from_texts("routes", [("a.yaml", &*routes)]);
+        compile::compile(&flags, &routes, &Options { accept_shrink, ..options() }, Some(&before))
+    };
+    assert_eq!(codes(&against(4, false)), [""; 0]);
+    assert_eq!(codes(&against(3, false)), ["shrunk", "shrunk"]);
+    assert_eq!(codes(&against(3, true)), [""; 0]);
+    assert!(against(3, true).draft.is_some());
+    super::snapshot!("routes_shrunk", shown(&against(3, false)));
+
+    let three = snapshot_of(against(3, true), 2);
+    let (flags, routes) = many(1);
+    assert_eq!(codes(&compile_files(&[("a.yaml", &flags)], &[("a.yaml", &routes)], Some(&three))), [""; 0]);
+    let plain = format!("{UPSTREAMS}routes: [{{name: a, match: {{path: /}}, upstream: monolith}}]\n");
+    let outcome = compile_files(&[("a.yaml", "flags: {}\n")], &[("a.yaml", &plain)], Some(&three));
+    assert_eq!(codes(&outcome), ["shrunk"], "flags vanished: {}", shown(&outcome));
+}
+
+#[test]
+fn unchanged_upstreams_keep_their_identity() {
+    let first = good();
+    let text = format!("{UPSTREAMS}{ROUTES}");
+    let again = compile_files(&[("a.yaml", FLAGS)], &[("a.yaml", &text)], Some(&first));
+    let again = snapshot_of(again, 2);
+    assert!(first.upstreams.iter().zip(&*again.upstreams).all(|(one, two)| Arc::ptr_eq(one, two)));
+
+    let slower = text.replace("9002\"]", "9002\"], connect_timeout_ms: 7");
+    let third = snapshot_of(compile_files(&[("a.yaml", FLAGS)], &[("a.yaml", &slower)], Some(&again)), 3);
+    assert!(Arc::ptr_eq(&first.upstreams[0], &third.upstreams[0]));
+    assert!(!Arc::ptr_eq(&first.upstreams[1], &third.upstreams[1]));
+    assert!(Arc::ptr_eq(&first.upstreams[1].endpoints[0], &third.upstreams[1].endpoints[0]));
+}
+
+#[test]
+fn names_keep_their_addresses_until_they_resolve_anew() {
+    let named = |more: &str| {
+        let text =
+            format!("{UPSTREAMS}{ROUTES}").replace("http://127.0.0.1:9002\"]", &format!("orders.internal:80\"]{more}"));
+        text.replace("modern: {endpoints: [\"http://", "modern: {endpoints: [\"")
+    };
+    let address = |text: &str| -> SocketAddr { text.parse().unwrap() };
+    let first = snapshot_of(compiled(FLAGS, &named("")), 1);
+    let (upstream, endpoint) = first.named_endpoints().next().unwrap();
+    assert_eq!((&*upstream.name, &*endpoint.host, endpoint.port), ("modern", "orders.internal", 80));
+    assert!(endpoint.addresses.is_empty());
+
+    let resolved = |addresses: &[&str]| {
+        let found = addresses.iter().map(|text| address(text)).collect();
+        [(("orders.internal".into(), 80), found)].into_iter().collect()
+    };
+    let second = first.with_addresses(2, &resolved(&["10.0.0.2:80", "10.0.0.1:80", "10.0.0.1:80"])).unwrap();
+    assert_eq!(*second.upstreams[1].endpoints[0].addresses, [address("10.0.0.1:80"), address("10.0.0.2:80")]);
+    assert!(Arc::ptr_eq(&first.upstreams[0], &second.upstreams[0]));
+    assert!(Arc::ptr_eq(&first.rules, &second.rules));
+    assert!(second.with_addresses(3, &resolved(&["10.0.0.1:80", "10.0.0.2:80"])).is_none(), "rotated only");
+    assert!(second.with_addresses(3, &resolved(&[])).is_none(), "a name that is gone keeps its addresses");
+
+    let reloaded = compile_files(&[("a.yaml", FLAGS)], &[("a.yaml", &named(", slo_p99_ms: 9"))], Some(&second));
+    let reloaded = snapshot_of(reloaded, 3);
+    assert!(Arc::ptr_eq(&second.upstreams[1].endpoints[0], &reloaded.upstreams[1].endpoints[0]));
+    assert_eq!(reloaded.upstreams[1].slo_p99_ms, 9);
+}
+
+#[test]
+fn public_addresses_of_names_go_when_they_are_no_longer_allowed() {
+    let named = |more: &str| {
+        format!(
+            "upstreams:\n  a: {{endpoints: [\"a.example:80\"]{more}}}\nroutes: [{{name: a, match: {{path: /}}, upstream: a}}]\n"
+        )
+    };
+    let flags = [("a.yaml", "flags: {}\n")];
+    let first = snapshot_of(compile_files(&flags, &[("a.yaml", &named(", allow_public: true"))], None), 1);
+    let addresses: Vec<SocketAddr> = vec!["93.184.216.34:80".parse().unwrap(), "10.0.0.1:80".parse().unwrap()];
+    let found = [(("a.example".into(), 80), addresses)].into_iter().collect();
+    let second = first.with_addresses(2, &found).unwrap();
+    let third = snapshot_of(compile_files(&flags, &[("a.yaml", &named(""))], Some(&second)), 3);
+    assert_eq!(*third.upstreams[0].endpoints[0].addresses, ["10.0.0.1:80".parse().unwrap()]);
+}
+
+#[test]
+fn own_listeners_are_found_in_all_their_spellings() {
+    let own = |address: &str, listener: &str| {
+        compile::is_own_listener(address.parse().unwrap(), &[listener.parse().unwrap()])
+    };
+    for (address, listener) in [
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("127.0.0.1:80", "0.0.0.0:80"),
+        ("127.0.0.2:80", "0.0.0.0:80"),
+        ("[::1]:80", "[::]:80"),
+        ("127.0.0.1:80", "[::]:80"),
+        ("[::ffff:127.0.0.1]:80", "127.0.0.1:80"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("10.0.0.5:80", "10.0.0.5:80"),
+    ] {
+        assert!(own(address, listener), "{address} {listener}");
+    }
+    for (address, listener) in
+        [("127.0.0.1:81", "127.0.0.1:80"), ("10.0.0.5:80", "127.0.0.1:80"), ("10.0.0.5:80", "0.0.0.0:80")]
+    {
+        assert!(!own(address, listener), "{address} {listener}");
+    }
+}
+
+#[test]
+fn endpoints_are_read_in_all_their_spellings() {
+    let text = "upstreams:\n  a: {endpoints: [\"HTTP://Orders.Internal\", \"http://10.0.0.1:81/\", \"[fd00::1]:82\", \"a_b-c.d.:83\"]}\n\
+                routes: [{name: a, match: {path: /}, upstream: a}]\n";
+    let snapshot = snapshot_of(compiled("flags: {}\n", text), 1);
+    let endpoints: Vec<_> = snapshot.upstreams[0]
+        .endpoints
+        .iter()
+        .map(|endpoint| (&*endpoint.authority, &*endpoint.host, endpoint.port, endpoint.addresses.len()))
+        .collect();
+    assert_eq!(
+        endpoints,
+        [
+            ("orders.internal:80", "orders.internal", 80, 0),
+            ("10.0.0.1:81", "10.0.0.1", 81, 1),
+            ("[fd00::1]:82", "fd00::1", 82, 1),
+            ("a_b-c.d.:83", "a_b-c.d.", 83, 0),
+        ]
+    );
+}
+
+#[test]
+fn twenty_thousand_routes_and_flags_compile_in_linear_time() {
+    let (flags, routes) = many(20_000);
+    let split = |text: &str, head: &str| -> Vec<String> {
+        // A file holds at most 8 MiB, so large sets are spread over files anyway.
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("  f") || line.starts_with("  -")).collect();
+        lines.chunks(5_000).map(|part| format!("{head}{}\n", part.join("\n"))).collect()
+    };
+    let (flag_files, mut route_files) = (split(&flags, "flags:\n"), split(&routes, "routes:\n"));
+    route_files.push(UPSTREAMS.to_owned());
+    let named = |texts: Vec<String>| -> Vec<(String, String)> {
+        texts.into_iter().enumerate().map(|(number, text)| (format!("{number}.yaml"), text)).collect()
+    };
+    let (flag_files, route_files) = (named(flag_files), named(route_files));
+    let set = |dir: &str, files: &[(String, String)]| {
+        FileSet::from_texts(dir, files.iter().map(|(name, text)| (&**name, &**text)))
+    };
+    let begun = std::time::Instant::now();
+    let outcome = compile::compile(&set("flags", &flag_files), &set("routes", &route_files), &options(), None);
+    assert_eq!(codes(&outcome), [""; 0]);
+    assert_eq!(outcome.draft.unwrap().rules.routes.payloads().count(), 20_000);
+    // A quadratic step over 20,000 of each would take minutes in a debug build.
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    println!("20,000 flags and routes: {:?}", begun.elapsed());
+
+    // All names wrong: as many findings, still linear.
+    let wrong: Vec<_> =
+        route_files.iter().map(|(name, text)| (name.clone(), text.replace("flag: f", "flag: g"))).collect();
+    let begun = std::time::Instant::now();
+    let outcome = compile::compile(&set("flags", &flag_files), &set("routes", &wrong), &options(), None);
+    assert_eq!(outcome.report.count(Severity::Error), 20_000);
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}

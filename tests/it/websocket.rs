@@ -104,7 +104,8 @@ fn bytes_in_the_same_segment_as_the_101_are_not_lost() {
         exchange.send([SWITCHED.as_bytes(), b"first words"].concat());
         exchange.drain();
     });
-    let mut wire = switch(&router(&origin, ""));
+    let router = router(&origin, "");
+    let mut wire = switch(&router);
     assert_eq!(wire.take(11), b"first words");
 }
 
@@ -160,7 +161,8 @@ fn a_handshake_has_no_response_timeout_and_a_tunnel_no_body_timeout() {
         exchange.send("late");
         exchange.drain();
     });
-    let mut wire = switch(&router(&origin, "response_timeout_ms: 100, body_idle_timeout_ms: 100"));
+    let router = router(&origin, "response_timeout_ms: 100, body_idle_timeout_ms: 100");
+    let mut wire = switch(&router);
     assert_eq!(wire.take(4), b"late");
 }
 

@@ -9,8 +9,8 @@ use crate::config::{Fields, Node, Place, Report, Text};
 pub struct UpstreamDoc {
     /// Its name.
     pub name: Text,
-    /// `endpoints`.
-    pub endpoints: Vec<Text>,
+    /// `endpoints`; `None` when that was reported already.
+    pub endpoints: Option<Vec<Text>>,
     /// `protocol`.
     pub protocol: Option<Text>,
     /// `connect_timeout_ms`.
@@ -65,7 +65,7 @@ pub(super) fn read(name: &Node, node: &Node, report: &mut Report) -> Option<Upst
     fields.required("endpoints", "list where it listens, such as [\"http://127.0.0.1:9001\"]", report);
     let doc = UpstreamDoc {
         name,
-        endpoints: fields.texts("endpoints", report).unwrap_or_default(),
+        endpoints: fields.texts("endpoints", report),
         protocol: fields.text("protocol", report),
         // Never off: a dead upstream costs the client its connect timeout at most (promise 6).
         connect_timeout_ms: fields.number32("connect_timeout_ms", 1..=60_000, report),

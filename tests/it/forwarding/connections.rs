@@ -9,7 +9,8 @@ use crate::support::{Origin, Router};
 #[test]
 fn connections_are_used_again_on_both_sides() {
     let origin = Origin::ok();
-    let mut wire = Router::to(origin.address).connect();
+    let router = Router::to(origin.address);
+    let mut wire = router.connect();
     for _ in 0..5 {
         wire.send(GET);
         assert_eq!(wire.answer().text(), "ok");
@@ -25,7 +26,8 @@ fn pipelined_requests_are_answered_in_order() {
             exchange.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{target}", target.len()));
         }
     });
-    let mut wire = Router::to(origin.address).connect();
+    let router = Router::to(origin.address);
+    let mut wire = router.connect();
     let request = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a.example\r\n\r\n");
     wire.send([request("/1"), request("/2"), request("/3")].concat());
     assert_eq!([wire.answer().text(), wire.answer().text(), wire.answer().text()], ["/1", "/2", "/3"]);
@@ -56,7 +58,8 @@ fn a_half_closed_client_still_gets_its_answer() {
             exchange.send(OK);
         }
     });
-    let mut wire = Router::to(origin.address).connect();
+    let router = Router::to(origin.address);
+    let mut wire = router.connect();
     wire.send(GET).half_close();
     origin.wait_for_requests(1);
     go.send(()).unwrap();

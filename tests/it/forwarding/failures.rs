@@ -135,3 +135,34 @@ fn one_dead_endpoint_of_two_costs_no_request() {
         assert_eq!(router.get("/").status(), 200);
     }
 }
+
+#[test]
+fn an_endpoint_that_keeps_failing_is_ejected_and_counted() {
+    let (failing, origin) = (Origin::start(|exchange| drop(exchange.request())), Origin::ok());
+    let routes = format!(
+        "upstreams:\n  one: {{endpoints: [\"http://{}\", \"http://{}\"], eject_after_failures: 2, eject_ms: 60000}}\nroutes:\n  - {{name: all, match: {{path: \"/{{*rest}}\"}}, upstream: one}}\n",
+        failing.address, origin.address
+    );
+    let router = Setup::routes(routes).start();
+    for _ in 0..40 {
+        router.get("/");
+    }
+    assert_eq!(router.metric("banyan_upstream_ejections_total", &["upstream=\"one\""]), 1.0);
+    assert_eq!(failing.requests().len(), 2);
+    assert_eq!(origin.requests().len(), 38);
+    router.wait_for_metric("banyan_upstream_ejected", &["upstream=\"one\""], 1.0);
+}
+
+#[test]
+fn the_last_endpoint_is_never_given_up() {
+    let origin = Origin::start(|exchange| {
+        if exchange.request().is_some() && exchange.number >= 20 {
+            exchange.send(OK);
+        }
+    });
+    let router = Setup::upstream(origin.address, "eject_after_failures: 2, eject_ms: 60000").start();
+    for _ in 0..20 {
+        is_failure(&router.get("/"), 502, "connection_terminated");
+    }
+    assert_eq!(router.get("/").text(), "ok");
+}

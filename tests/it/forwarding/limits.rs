@@ -1,7 +1,5 @@
 //! The limits of http-rules 2.5, one test a limit, each with its counter.
 
-use std::time::Duration;
-
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::{CHUNKED_POST, GET};
@@ -210,15 +208,15 @@ fn l9_body_bytes_max() {
 #[test]
 fn l13_no_descriptors_left() {
     let origin = Origin::ok();
-    let router = Router::to(origin.address);
+    let mut router = Router::to(origin.address);
     let pid = Pid::from_raw(i32::try_from(router.pid()).unwrap()).unwrap();
     let open = std::fs::read_dir(format!("/proc/{}/fd", router.pid())).unwrap().count() as u64;
     let few = Rlimit { current: Some(open + 6), maximum: Some(open + 200) };
     let before = prlimit(Some(pid), Resource::Nofile, few).unwrap();
     assert!(before.current.is_some_and(|current| current > open + 6));
     let flood: Vec<_> = (0..30).map(|_| router.connect()).collect();
-    // Without descriptors the metrics cannot be read either: the flood must end first.
-    std::thread::sleep(Duration::from_millis(300));
+    // Without descriptors the metrics cannot be read: the log has to say it.
+    router.wait_for_log("descriptors are out", |line| line.contains("cannot accept"));
     drop(flood);
     assert_eq!(router.get("/").status(), 200, "accepting goes on");
     was_hit(&router, "descriptors");

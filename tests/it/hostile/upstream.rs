@@ -15,6 +15,16 @@ fn once(response: &'static [u8], reset: bool) -> Origin {
     })
 }
 
+/// An origin that sends these bytes for the first request of a connection and leaves it to the router to end it.
+fn lingering(response: &'static [u8]) -> Origin {
+    Origin::start(move |exchange| {
+        if exchange.request().is_some() {
+            exchange.send(response);
+            exchange.drain();
+        }
+    })
+}
+
 fn is_bad_gateway(answer: &Message, error: &str) {
     assert_eq!(answer.status(), 502, "{answer:?}");
     assert!(answer.field("proxy-status").contains(&format!("error={error}")), "{answer:?}");
@@ -51,7 +61,8 @@ fn u1_a_cut_answer_has_no_clean_end() {
 #[test]
 fn u1_a_cut_answer_has_no_clean_end_for_http_1_0() {
     let origin = once(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello", false);
-    let mut wire = Router::to(origin.address).connect();
+    let router = Router::to(origin.address);
+    let mut wire = router.connect();
     wire.send("GET / HTTP/1.0\r\nhost: a.example\r\n\r\n");
     let answer = wire.answer();
     assert!(answer.status() == 502 || (!answer.complete && answer.field("content-length") == "10"), "{answer:?}");
@@ -63,7 +74,7 @@ fn u2_bad_or_double_content_length() {
         ["+2", "-2", "", "2, 3", "0x2", "2\r\ncontent-length: 3", "2\r\ncontent-length: 2", "99999999999999999999"]
     {
         let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {lengths}\r\n\r\nok").leak();
-        let origin = once(response.as_bytes(), false);
+        let origin = lingering(response.as_bytes());
         let router = Router::to(origin.address);
         is_bad_gateway(&router.get("/"), "http_protocol_error");
         origin.wait_for_ends(1);
@@ -88,7 +99,7 @@ fn u3_chunked_wins_over_content_length() {
 fn u3_other_codings_are_refused() {
     for coding in ["gzip", "gzip, chunked", "chunked, chunked"] {
         let response = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}\r\n\r\n5\r\nhello\r\n0\r\n\r\n").leak();
-        let origin = once(response.as_bytes(), false);
+        let origin = lingering(response.as_bytes());
         is_bad_gateway(&Router::to(origin.address).get("/"), "http_protocol_error");
     }
 }
@@ -107,9 +118,10 @@ fn u4_malformed_answer_heads() {
         b"hello\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     ] {
-        let origin = once(response, false);
+        let origin = lingering(response);
         let router = Router::to(origin.address);
         is_bad_gateway(&router.get("/"), "http_protocol_error");
+        origin.wait_for_ends(1);
     }
 }
 

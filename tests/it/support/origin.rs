@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
@@ -32,9 +32,11 @@ struct Seen {
 }
 
 impl Log {
-    fn change(&self) -> MutexGuard<'_, Seen> {
+    /// Changes what is seen and tells those who wait.
+    fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
+        let changed = change(&mut self.seen.lock().unwrap());
         self.changed.notify_all();
-        self.seen.lock().unwrap()
+        changed
     }
 }
 
@@ -150,12 +152,10 @@ struct Recorder {
 impl Read for Recorder {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(into);
-        let mut seen = self.log.seen.lock().unwrap();
-        match read {
+        self.log.change(|seen| match read {
             Ok(bytes) if bytes > 0 => seen.bytes[self.number].extend_from_slice(&into[..bytes]),
             _ => seen.ended += 1,
-        }
-        self.log.changed.notify_all();
+        });
         read
     }
 }
@@ -163,10 +163,10 @@ impl Read for Recorder {
 impl Exchange {
     fn new(stream: TcpStream, log: &Arc<Log>) -> Self {
         stream.set_nodelay(true).unwrap();
-        let mut seen = log.change();
-        seen.bytes.push(Vec::new());
-        let number = seen.bytes.len() - 1;
-        drop(seen);
+        let number = log.change(|seen| {
+            seen.bytes.push(Vec::new());
+            seen.bytes.len() - 1
+        });
         let recorder = Recorder { stream, number, log: Arc::clone(log) };
         Self { reader: Reader::new(recorder), number, log: Arc::clone(log) }
     }
@@ -179,7 +179,7 @@ impl Exchange {
         if !message.complete {
             return None;
         }
-        self.log.change().requests.push(message.clone());
+        self.log.change(|seen| seen.requests.push(message.clone()));
         Some(message)
     }
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use super::PATIENCE;
 use super::message::Message;
 use super::wire::Wire;
+
+/// Between two looks at what has no event to wait for.
+const POLL: Duration = Duration::from_millis(5);
 
 const FLAGS: &str = "\
 flags:
@@ -187,7 +190,7 @@ impl Router {
         let deadline = Instant::now() + PATIENCE;
         while self.metric(name, labels) < at_least {
             assert!(Instant::now() < deadline, "{name} {labels:?} stays below {at_least}:\n{}", self.metrics());
-            std::thread::yield_now();
+            std::thread::park_timeout(POLL);
         }
     }
 
@@ -196,7 +199,7 @@ impl Router {
         let deadline = Instant::now() + PATIENCE;
         while self.metric("banyan_downstream_connections", &[]) > f64::from(at_most) {
             assert!(Instant::now() < deadline, "connections stay open:\n{}", self.metrics());
-            std::thread::yield_now();
+            std::thread::park_timeout(POLL);
         }
     }
 
@@ -237,13 +240,13 @@ impl Router {
                 return status;
             }
             assert!(Instant::now() < deadline, "the router does not end:\n{}", self.logs().join("\n"));
-            std::thread::yield_now();
+            std::thread::park_timeout(POLL);
         }
     }
 
     /// The lines on stderr so far.
     pub(crate) fn logs(&self) -> Vec<String> {
-        self.log.lines.lock().unwrap().clone()
+        self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for a line on stderr.
