@@ -66,13 +66,14 @@ fn show(args: &DemoArgs) -> Result<Totals, String> {
     // A state directory of its own: the demo must not take the sockets of a router that runs here.
     let state = std::env::temp_dir().join(format!("banyan-demo-{}", std::process::id()));
     let settings = settings(args, &places, state.clone());
-    let router = Router::start(&settings, metrics).map_err(|error| {
-        // The guard's end writes what was logged.
-        drop(guard);
-        let findings = changes.findings();
-        format!("{error}\n{}", findings.join("\n"))
-    });
-    let shown = router.and_then(|router| run_router(router, args, changes, places).map_err(|error| error.to_string()));
+    let shown = match Router::start(&settings, metrics) {
+        Ok(router) => run_router(router, args, changes, places).map_err(|error| error.to_string()),
+        Err(error) => {
+            // Its end waits until everything logged has been heard.
+            drop(guard);
+            Err(format!("{error}\n{}", changes.findings().join("\n")))
+        }
+    };
     // It is empty but for copies of the files; a leftover hurts nobody.
     let _ = std::fs::remove_dir_all(state);
     shown

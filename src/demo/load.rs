@@ -22,13 +22,14 @@ const CONNECTIONS: usize = 16;
 const ASK_EVERY: Duration = Duration::from_millis(20);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What is asked for, and how often in ten requests.
+/// What is asked for, and how often in [`WEIGHTS`] requests.
 const PAGES: [(&str, usize); 3] = [("/api/orders/", 5), ("/search?q=", 4), ("/account/", 1)];
+const WEIGHTS: usize = 10;
 
 /// Asks until the router drains.
 pub(super) fn start(router: SocketAddr, tally: &Arc<Tally>, lifecycle: &Lifecycle) {
     for number in 0..CONNECTIONS {
-        let client = Client { router, number, asked: 0, connection: None };
+        let client = Client { router, number, turns: number, asked: [0; PAGES.len()], connection: None };
         tokio::spawn(client.run(Arc::clone(tally), lifecycle.clone()));
     }
 }
@@ -36,7 +37,10 @@ pub(super) fn start(router: SocketAddr, tally: &Arc<Tally>, lifecycle: &Lifecycl
 struct Client {
     router: SocketAddr,
     number: usize,
-    asked: usize,
+    /// Counts the requests; clients begin at different pages.
+    turns: usize,
+    /// Counts the requests for each page.
+    asked: [usize; PAGES.len()],
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -63,20 +67,21 @@ impl Client {
         }
     }
 
-    /// The next request: pages in turn, and for each page all users in turn.
+    /// The next request: pages in turn, and for each page all users in turn, shared out over the clients.
     fn next(&mut self) -> (usize, Request<Full<Bytes>>) {
-        let turn = self.asked * CONNECTIONS + self.number;
-        self.asked += 1;
-        let mut slot = turn % 10;
-        let page = PAGES.iter().find(|(_, weight)| {
-            slot < *weight || {
-                slot -= weight;
-                false
-            }
-        });
-        let path = page.map_or(PAGES[0].0, |(path, _)| path);
-        // A step prime to the number of users, so that each page meets everybody.
-        let user = (turn / 10 * 7 + slot * 101 + turn) % USERS;
+        let slot = self.turns % WEIGHTS;
+        self.turns += 1;
+        let page = PAGES
+            .iter()
+            .scan(0, |end, (_, weight)| {
+                *end += weight;
+                Some(*end)
+            })
+            .position(|end| slot < end);
+        let page = page.unwrap_or_default();
+        let user = (self.asked[page] * CONNECTIONS + self.number) % USERS;
+        self.asked[page] += 1;
+        let path = PAGES[page].0;
         let mut request = Request::new(Full::default());
         *request.method_mut() = if user % 10 == 0 && path.starts_with("/api") { Method::POST } else { Method::GET };
         *request.uri_mut() = format!("{path}{user}").parse().unwrap_or_default();

@@ -12,6 +12,8 @@ use super::Totals;
 pub(super) const USERS: usize = 500;
 /// Over how long rates and latencies are taken.
 const WINDOW: Duration = Duration::from_secs(3);
+/// How long an answer says how its user is served; in this time nearly every user asks for every page.
+const SEEN: Duration = Duration::from_secs(1);
 
 /// How a request was served, as its answer says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +54,7 @@ pub(super) struct Tally(Mutex<Counts>);
 #[derive(Debug)]
 struct Counts {
     /// The last answer to each user, by route.
-    last: BTreeMap<String, Vec<Option<Answer>>>,
+    last: BTreeMap<String, Vec<Option<(Instant, Answer)>>>,
     /// When the answers of the window came, and how long they took.
     recent: VecDeque<(Instant, Duration)>,
     totals: Totals,
@@ -89,7 +91,7 @@ impl Tally {
         }
         if let Some(answer) = answer {
             let users = counts.last.entry(answer.route.clone()).or_insert_with(|| vec![None; USERS]);
-            users[user] = Some(answer);
+            users[user] = Some((now, answer));
         }
     }
 
@@ -113,9 +115,9 @@ impl Tally {
     }
 }
 
-fn shares(users: &[Option<Answer>]) -> Vec<(Answer, f64)> {
+fn shares(users: &[Option<(Instant, Answer)>]) -> Vec<(Answer, f64)> {
     let mut counts: BTreeMap<&Answer, u32> = BTreeMap::new();
-    for answer in users.iter().flatten() {
+    for (_, answer) in users.iter().flatten().filter(|(at, _)| at.elapsed() < SEEN) {
         *counts.entry(answer).or_default() += 1;
     }
     let all: u32 = counts.values().sum();
