@@ -120,6 +120,8 @@ impl Router {
 
     /// Waits until it has drained.
     pub(crate) fn wait(self) {
+        self.lifecycle.wait_for(Phase::Draining);
+        self.sockets.close_clients();
         self.workers.join();
         self.lifecycle.advance(Phase::Aborting);
         self.control.join();
