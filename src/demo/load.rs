@@ -82,8 +82,10 @@ impl Client {
         let user = (self.asked[page] * CONNECTIONS + self.number) % USERS;
         self.asked[page] += 1;
         let path = PAGES[page].0;
+        // Some write, so that a stage's way with writes is at work too.
         let mut request = Request::new(Full::default());
-        *request.method_mut() = if user % 10 == 0 && path.starts_with("/api") { Method::POST } else { Method::GET };
+        *request.method_mut() =
+            if user.is_multiple_of(10) && path.starts_with("/api") { Method::POST } else { Method::GET };
         *request.uri_mut() = format!("{path}{user}").parse().unwrap_or_default();
         let headers = request.headers_mut();
         headers.extend(

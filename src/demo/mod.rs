@@ -95,19 +95,24 @@ fn taken(address: SocketAddr, error: &io::Error) -> io::Error {
 async fn show(plan: &Plan, tally: &Arc<Tally>) -> io::Result<()> {
     let is_plain = plan.plain || !io::stdout().is_terminal();
     let mut screen = Screen::new(plan, is_plain);
-    let (started, mut phases) = (Instant::now(), plan.lifecycle.subscribe());
-    let mut ticks = tokio::time::interval(if is_plain { LINE_EVERY } else { DRAW_EVERY });
     write(&screen.begin())?;
+    let drawn = draw(plan, tally, &mut screen, if is_plain { LINE_EVERY } else { DRAW_EVERY }).await;
+    // The terminal gets its own screen back whatever happened.
+    write(&screen.end()).and(drawn)
+}
+
+async fn draw(plan: &Plan, tally: &Tally, screen: &mut Screen<'_>, every: Duration) -> io::Result<()> {
+    let (started, mut phases) = (Instant::now(), plan.lifecycle.subscribe());
+    let mut ticks = tokio::time::interval(every);
     loop {
         tokio::select! {
             _ = ticks.tick() => write(&screen.draw(&tally.summary(), started.elapsed()))?,
-            _ = phases.wait_for(|phase| *phase >= Phase::Draining) => break,
+            _ = phases.wait_for(|phase| *phase >= Phase::Draining) => return Ok(()),
         }
         if plan.duration.is_some_and(|duration| started.elapsed() >= duration) {
-            break;
+            return Ok(());
         }
     }
-    write(&screen.end())
 }
 
 fn write(text: &str) -> io::Result<()> {

@@ -7,8 +7,11 @@ use super::Plan;
 use super::changes::Change;
 use super::tally::{Answer, Summary, USERS};
 
-/// Clears the terminal and goes to its first line.
-const CLEAR: &str = "\x1b[2J\x1b[H";
+/// Goes to the terminal's first line; what is drawn replaces what stood there, line by line, without a flicker.
+const HOME: &str = "\x1b[H";
+/// Clears the rest of the line, and all below.
+const REST: &str = "\x1b[K\n";
+const BELOW: &str = "\x1b[J";
 /// The other screen of the terminal, so that what stood there before comes back.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?1049l\x1b[?25h";
@@ -67,7 +70,7 @@ impl<'a> Screen<'a> {
     }
 
     fn screen(&self, summary: &Summary) -> String {
-        let mut text = format!("{CLEAR}{}\n", self.title());
+        let mut text = format!("{}\n", self.title());
         let (p50, p99) = summary.latency_ms;
         let (generation, failed, rate) = (self.generation(), summary.failed, summary.rate);
         let _ = writeln!(
@@ -84,7 +87,8 @@ impl<'a> Screen<'a> {
         if let Some(change) = self.plan.changes.last() {
             let _ = write!(text, "\n{} s ago, {}", change.at.elapsed().as_secs(), told(&change));
         }
-        text + &self.advice()
+        text.push_str(&self.advice());
+        format!("{HOME}{}{BELOW}", text.replace('\n', REST))
     }
 
     fn line(&mut self, summary: &Summary, elapsed: Duration) -> String {

@@ -52,6 +52,17 @@ impl Demo {
         }
         panic!("no sign of {what}:\n{seen}");
     }
+
+    /// Ends it as Ctrl-C does: nothing failed, and nothing is left behind.
+    fn end(mut self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::INT).expect("a signal");
+        let last = self.until("the end", |line| line.starts_with("ended cleanly"));
+        assert!(last.ends_with(" 0 failed\n"), "{last}");
+        assert!(self.child.wait().expect("an end").success());
+        let state = std::env::temp_dir().join(format!("banyan-demo-{}", self.child.id()));
+        assert!(!state.exists(), "{} is left", state.display());
+    }
 }
 
 /// The percentage before `label` on the search route of a line, 0 where it is not named.
@@ -104,11 +115,7 @@ fn the_demo_follows_edits_and_ends_cleanly() {
         line.contains("(DISABLED) 100.0 % legacy") && share(line, "modern ") == Some(0.0)
     });
 
-    let pid = Pid::from_child(&demo.child);
-    kill_process(pid, Signal::INT).expect("a signal");
-    let last = demo.until("the end", |line| line.starts_with("ended cleanly"));
-    assert!(last.ends_with(" 0 failed\n"), "{last}");
-    assert!(demo.child.wait().expect("an end").success());
+    demo.end();
 }
 
 #[test]
@@ -123,4 +130,5 @@ fn outside_a_clone_the_demo_brings_its_files() {
     demo.until("where the files are", |line| line.contains("banyan-demo/flags") && line.contains("written just now"));
     demo.until("traffic", |line| line.contains("| search: "));
     assert!(copies.join("flags/search.yaml").is_file());
+    demo.end();
 }

@@ -1,5 +1,8 @@
 //! The integration tests: one binary, real sockets and files.
 
+// clippy sees `allow-unwrap-in-tests` in test functions only, not in what they stand on.
+#![allow(clippy::unwrap_used)]
+
 mod access_log;
 mod check_report;
 mod check_routes;
