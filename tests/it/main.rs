@@ -1,6 +1,8 @@
 //! The integration tests: one binary, real sockets and files.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+// clippy sees `allow-unwrap-in-tests` in test functions only, not in what they stand on.
+#![allow(clippy::unwrap_used)]
 
 mod access_log;
 mod check_report;
@@ -10,6 +12,7 @@ mod config_files;
 mod config_schema;
 mod config_settings;
 mod container;
+mod demo;
 mod deploy;
 mod drain;
 mod exposition;
