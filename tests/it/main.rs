@@ -19,11 +19,11 @@ mod flagd_vectors;
 mod forwarding;
 mod hostile;
 mod metrics;
+mod metrics_admin;
+mod reload;
 mod routing;
 mod routing_oracle;
 mod routing_readings;
-mod metrics_admin;
-mod reload;
 mod support;
 mod websocket;
 
