@@ -8,6 +8,7 @@ mod config_files;
 mod config_schema;
 mod config_settings;
 mod container;
+mod decisions;
 mod deploy;
 mod drain;
 mod exposition;
