@@ -1,5 +1,7 @@
 //! Owns the names of what a rule may ask of a request; it never reads a request itself.
 
+use std::fmt;
+
 use http::HeaderName;
 
 /// Names one property of a request that identity, context and flag rules read.
@@ -91,6 +93,61 @@ impl Attribute {
             "query" => Some(Self::Query(name.into())),
             "param" => Some(Self::Param(name.into())),
             _ => None,
+        }
+    }
+}
+
+/// Writes the form of route files, such as `header:x-user-id`.
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TargetingKey => f.write_str("targetingKey"),
+            Self::Method => f.write_str("method"),
+            Self::Path => f.write_str("path"),
+            Self::Host => f.write_str("host"),
+            Self::Route => f.write_str("route"),
+            Self::ClientIp => f.write_str("client.ip"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Param(name) => write!(f, "param:{name}"),
+            Self::Mapped(name) => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_written_as_they_are_read() {
+        let texts =
+            ["method", "path", "host", "route", "client.ip", "header:x-user", "cookie:a", "query:q", "param:id"];
+        for text in texts {
+            assert_eq!(Attribute::from_source(text).unwrap().to_string(), text);
+            assert_eq!(Attribute::from_rule(&text.replace(':', ".")), Attribute::from_source(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn sources_that_cannot_be_read_say_why() {
+        let unknown = |text: &str| AttributeError::UnknownKind(text.to_owned());
+        for text in ["", "targetingKey", "session", "Header:x", "header.x", "header", "issue:id"] {
+            assert_eq!(Attribute::from_source(text), Err(unknown(text)), "{text}");
+        }
+        for (text, name) in [("header:", ""), ("header:a b", "a b"), ("cookie:", ""), ("query:", ""), ("param:", "")] {
+            assert_eq!(Attribute::from_source(text), Err(AttributeError::BadName(name.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_name_can_stand_in_a_rule() {
+        assert_eq!(Attribute::from_rule("targetingKey"), Attribute::TargetingKey);
+        assert_eq!(Attribute::from_rule("header.X-User"), Attribute::Header(HeaderName::from_static("x-user")));
+        assert_eq!(Attribute::from_rule("cookie.a.b"), Attribute::Cookie("a.b".into()));
+        for mapped in ["tenant", "customer.plan", "header.", "header.a b", "", "client", "cookie:a"] {
+            assert_eq!(Attribute::from_rule(mapped), Attribute::Mapped(mapped.into()), "{mapped}");
         }
     }
 }

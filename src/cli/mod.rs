@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod demo;
+mod explain;
 mod health;
 mod limit_names;
 mod options;
@@ -30,6 +31,8 @@ Examples:
   banyan serve                          front traffic with flags/ and routes/ of this directory
   banyan check                          find every mistake in flags/ and routes/
   banyan check --format github          the same, as annotations of a pull request
+  banyan explain --url http://shop.example/search -H 'x-user-id: ada'
+                                        who serves this request, and why
   banyan schema flags > flags.schema.json
                                         let the editor help with flag files
   banyan completions bash > ~/.local/share/bash-completion/completions/banyan
@@ -55,6 +58,9 @@ enum Command {
     /// Check the flag and route files and show everything that is wrong.
     #[command(long_about = check::LONG)]
     Check(check::CheckArgs),
+    /// Show which route, variant and upstream a request gets, and why.
+    #[command(long_about = explain::LONG)]
+    Explain(Box<explain::ExplainArgs>),
     /// Ask the running router whether it lives, or whether it takes traffic.
     Health(health::HealthArgs),
     /// Print the JSON Schema of flag or route files.
@@ -70,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -2,8 +2,6 @@
 
 mod facts;
 mod forcing;
-#[cfg(test)]
-mod tests;
 
 use std::net::IpAddr;
 

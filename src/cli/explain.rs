@@ -1,0 +1,112 @@
+//! Owns the verb `explain`: what the files would do with one request, and why.
+
+mod question;
+mod report;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use http::{HeaderName, HeaderValue, Method, Uri};
+
+use super::{REFUSED, SettingOptions, now_unix_s, print, settle};
+use crate::compile::{self, Options};
+use crate::config::{FileSet, Format, Report};
+use crate::snapshot::Snapshot;
+
+use question::Question;
+use report::Answer;
+
+pub(super) const LONG: &str = "\
+Show what the flag and route files do with one request: which route takes it and which others were passed over, what each \
+rule of the flag says, the slot of the targeting key, the variant, the upstream, and why. Nothing is sent to anybody.
+
+Exit code 0: there is a decision. 1: the files have errors, or the router would refuse the request. 2: wrong usage.";
+
+/// The generation that files have which no router has published.
+const FROM_FILES: u64 = 1;
+
+/// The arguments of `explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The method.
+    #[arg(long, short = 'X', default_value = "GET", value_name = "METHOD", value_parser = method)]
+    method: Method,
+    /// The URL, such as http://shop.example/api/orders/17?x=1; without a host, `-H 'Host: …'` or localhost counts.
+    #[arg(long, value_name = "URL", value_parser = url)]
+    url: Uri,
+    /// A request header; may repeat.
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// The client's address, for `client.ip` and for the networks that may force a variant.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDR")]
+    client_ip: IpAddr,
+    /// The directory of flag files [default: flags].
+    #[arg(long, env = "BANYAN_FLAGS", value_name = "DIR")]
+    flags: Option<PathBuf>,
+    /// The directory of route files [default: routes].
+    #[arg(long, env = "BANYAN_ROUTES", value_name = "DIR")]
+    routes: Option<PathBuf>,
+    /// A settings file, for the hash generation.
+    #[arg(long, env = "BANYAN_SETTINGS", value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Explains, and says by the exit code whether there is a decision.
+pub(super) fn run(args: &ExplainArgs) -> ExitCode {
+    let snapshot = match load(args) {
+        Ok(snapshot) => snapshot,
+        Err(report) => {
+            let format = if args.json { Format::Json } else { Format::Text { colour: false } };
+            let shown = report.render(format);
+            // A script reads stdout; a person finds the reason on either.
+            print(&if args.json { shown } else { format!("{shown}nothing to explain: {}\n", report.summary()) });
+            return ExitCode::from(REFUSED);
+        }
+    };
+    let question = Question::new(&args.method, &args.url, &args.headers, args.client_ip);
+    let answer = question.ask(&snapshot, now_unix_s());
+    print(&if args.json { answer.to_json() } else { answer.to_text() });
+    if answer.is_decided() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+}
+
+fn load(args: &ExplainArgs) -> Result<Snapshot, Report> {
+    let options = SettingOptions {
+        flags: args.flags.clone(),
+        routes: args.routes.clone(),
+        settings: args.settings.clone(),
+        ..SettingOptions::default()
+    };
+    let settings = settle(&options, std::iter::empty())?;
+    let (flags, routes) = (FileSet::read(&settings.flags), FileSet::read(&settings.routes));
+    let options =
+        Options { hashing: settings.hashing, listeners: Vec::new(), now_unix_s: now_unix_s(), accept_shrink: false };
+    let outcome = compile::compile(&flags, &routes, &options, None);
+    outcome.draft.map(|draft| draft.into_snapshot(FROM_FILES)).ok_or(outcome.report)
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    Method::from_bytes(text.as_bytes()).map_err(|_| "not a method; write GET, POST, …".to_owned())
+}
+
+fn url(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("{error}; write http://shop.example/path or /path"))?;
+    let is_http = matches!(uri.scheme_str(), None | Some("http" | "https"));
+    if !is_http || (uri.scheme().is_none() && uri.authority().is_some()) {
+        return Err("write http://shop.example/path or /path".to_owned());
+    }
+    Ok(uri)
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let Some((name, value)) = text.split_once(':') else {
+        return Err("no colon; write 'name: value'".to_owned());
+    };
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| format!("`{name}` is not a header name"))?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| "the value has bytes that no header has".to_owned())?;
+    Ok((name, value))
+}
