@@ -47,6 +47,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Front traffic: route, split, reload while running, drain on SIGTERM.
+    #[command(after_help = serve_help())]
     Serve(Box<SettingOptions>),
     /// Check the flag and route files and show everything that is wrong.
     #[command(long_about = check::LONG)]
@@ -69,6 +70,18 @@ pub fn run() -> ExitCode {
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
+}
+
+fn serve_help() -> String {
+    let limits = limit_names::help();
+    format!(
+        "The command line beats the environment, which beats the settings file, which beats the default.\n\n\
+         Limits and their defaults (0 turns one off):\n{limits}\n\n\
+         Examples:\n  \
+           banyan serve\n  \
+           banyan serve --listen 0.0.0.0:8080 --trusted-proxies 10.0.0.0/8 --access-log-sample 0.1\n  \
+           banyan serve --settings banyan.yaml --limit head_bytes_max=65536"
+    )
 }
 
 /// Writes what the user asked for; a reader that went away (`banyan check | head`) is no failure.
