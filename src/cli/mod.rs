@@ -52,6 +52,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Front traffic: route, split, reload while running, drain on SIGTERM.
+    #[command(after_help = serve_help())]
     Serve(Box<SettingOptions>),
     /// Show it all at work, with upstreams and users of its own; needs no other program.
     Demo(demo::DemoArgs),
@@ -81,6 +82,18 @@ pub fn run() -> ExitCode {
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
+}
+
+fn serve_help() -> String {
+    let limits = limit_names::help();
+    format!(
+        "The command line beats the environment, which beats the settings file, which beats the default.\n\n\
+         Limits and their defaults (0 turns one off):\n{limits}\n\n\
+         Examples:\n  \
+           banyan serve\n  \
+           banyan serve --listen 0.0.0.0:8080 --trusted-proxies 10.0.0.0/8 --access-log-sample 0.1\n  \
+           banyan serve --settings banyan.yaml --limit head_bytes_max=65536"
+    )
 }
 
 /// Writes what the user asked for; a reader that went away (`banyan check | head`) is no failure.
