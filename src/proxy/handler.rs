@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -23,7 +24,7 @@ use crate::decision::{self, Decision, Undecided};
 use crate::fault::{Fault, Side};
 use crate::forward::{Exchanged, RequestBody};
 use crate::head::answer::Afterwards;
-use crate::head::{Facts, ForwardContext, Upgrade, answer, names, request, response};
+use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
 use crate::limits::Limit;
 use crate::upstream::{Rewrite, Upstream};
 
@@ -79,7 +80,12 @@ async fn serve(
         let afterwards = discard(connection, facts, body).await;
         return Ok(own(answer::options(afterwards), exchange));
     }
-    let decision = match decide(connection, view, &parts, &admitted.host) {
+    let client = match connection.peer.is_trusted() {
+        true => head::client_address(&parts.headers, connection.address.ip(), &options.policy),
+        false => connection.address.ip(),
+    };
+    exchange.came_from(client);
+    let decision = match decide(view, &parts, &admitted.host, client) {
         Ok(decision) => decision,
         Err(fault) => {
             let afterwards = discard(connection, facts, body).await;
@@ -121,14 +127,14 @@ async fn serve(
 }
 
 /// Decides who serves.
-fn decide<'s>(connection: &Connection, view: &'s View, parts: &Parts, host: &str) -> Result<Decision<'s>, Fault> {
+fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Result<Decision<'s>, Fault> {
     let head = decision::Head {
         method: &parts.method,
         host,
         path: parts.uri.path(),
         query: parts.uri.query(),
         headers: &parts.headers,
-        client: connection.address.ip(),
+        client,
         secure: false,
         now_unix_s: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX),
         fresh_key,

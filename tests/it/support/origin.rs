@@ -86,6 +86,11 @@ impl Origin {
         self.log.seen.lock().unwrap().requests.clone()
     }
 
+    /// Whole requests after the first `count`.
+    pub(crate) fn requests_after(&self, count: usize) -> Vec<Message> {
+        self.log.seen.lock().unwrap().requests[count..].to_vec()
+    }
+
     /// The only request so far.
     pub(crate) fn request(&self) -> Message {
         let mut requests = self.requests();
