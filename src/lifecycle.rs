@@ -1,5 +1,10 @@
 //! Owns the phases of the process's life, as both planes see them; it never changes one by itself.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread::Thread;
+
 use tokio::sync::watch;
 
 /// Names a phase; phases only ever advance.
@@ -40,8 +45,27 @@ impl Lifecycle {
         *self.0.borrow()
     }
 
+    /// Blocks the calling thread until the phase is `phase` or a later one.
+    pub fn wait_for(&self, phase: Phase) {
+        let mut phases = self.subscribe();
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut reached = pin!(phases.wait_for(|now| *now >= phase));
+        while reached.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            std::thread::park();
+        }
+    }
+
     /// Makes an end that waits for phases (one a worker).
     pub fn subscribe(&self) -> watch::Receiver<Phase> {
         self.0.subscribe()
+    }
+}
+
+/// Wakes a parked thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }

@@ -50,8 +50,6 @@ pub(crate) struct Router {
     pub sockets: Arc<Sockets>,
     /// What is in force.
     pub store: Arc<Store>,
-    /// Its counters.
-    pub metrics: Arc<Metrics>,
     /// Ends it.
     pub lifecycle: Lifecycle,
     workers: proxy::Workers,
@@ -117,11 +115,13 @@ impl Router {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
         offer_sockets(settings, &sockets, &lifecycle)?;
-        Ok(Self { sockets, store, metrics, lifecycle, workers, control, access_log })
+        Ok(Self { sockets, store, lifecycle, workers, control, access_log })
     }
 
     /// Waits until it has drained.
     pub(crate) fn wait(self) {
+        self.lifecycle.wait_for(Phase::Draining);
+        self.sockets.close_clients();
         self.workers.join();
         self.lifecycle.advance(Phase::Aborting);
         self.control.join();

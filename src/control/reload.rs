@@ -14,6 +14,10 @@ use crate::observe::Reload;
 
 /// How often a set is read again while it keeps changing under our eyes.
 const SETTLE_MAX: usize = 5;
+/// How often it is looked whether workers have let go of earlier generations; they do within their own tick.
+const TIDY_INTERVAL: Duration = Duration::from_millis(500);
+/// As good as never.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// Why the files are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,7 @@ pub(super) struct Reloader {
     pub(super) routes_dir: PathBuf,
     pub(super) options: compile::Options,
     pub(super) watcher: Option<Watcher>,
+    /// Zero is never, but for the first look.
     pub(super) poll: Duration,
     pub(super) debounce: Duration,
     /// The content in force.
@@ -64,10 +69,11 @@ impl Reloader {
     pub(super) fn run(mut self) {
         // The first look is at once: files may have changed since they were loaded.
         let mut poll_at = Instant::now();
+        let (mut tidy_at, mut rested_at) = (poll_at, poll_at);
         let mut unsaved = None;
-        let mut rested_at = poll_at;
         loop {
-            let task = self.mailbox.next(poll_at, self.debounce, rested_at);
+            let wake_at = if self.publisher.is_untidy() { poll_at.min(tidy_at) } else { poll_at };
+            let task = self.mailbox.next(wake_at, self.debounce, rested_at);
             let started = Instant::now();
             if let Some(watcher) = &mut self.watcher {
                 watcher.ensure();
@@ -76,10 +82,13 @@ impl Reloader {
                 Task::Changed => unsaved = self.reload(Cause::Watch).or(unsaved),
                 Task::Forced => unsaved = self.reload(Cause::Request).or(unsaved),
                 Task::Addresses(resolved) => self.publisher.publish_addresses(resolved),
-                Task::Poll => {
+                Task::Tick if poll_at <= started => {
                     unsaved = self.reload(Cause::Poll).or(unsaved);
+                    poll_at = Instant::now() + if self.poll.is_zero() { YEAR } else { self.poll };
+                }
+                Task::Tick => {
                     self.publisher.tidy();
-                    poll_at = Instant::now() + self.poll;
+                    tidy_at = Instant::now() + TIDY_INTERVAL;
                 }
                 Task::Stop => break,
             }
@@ -166,7 +175,7 @@ impl Reloader {
             routes = control.routes.value(),
             upstreams = control.upstreams.value(),
             warnings = control.warnings.value(),
-            took_ms = took.as_millis(),
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "published"
         );
         self.publisher.finish(Reload::Published);

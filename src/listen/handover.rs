@@ -66,7 +66,7 @@ pub fn take_over(state_dir: &Path) -> io::Result<Option<(Sockets, Successor)>> {
     let mut descriptors = receive(&stream)?;
     let Some(admin) = descriptors.pop() else { return Err(io::Error::other("the running process offered no sockets")) };
     let clients = descriptors.into_iter().map(TcpListener::from).collect();
-    Ok(Some((Sockets { clients, admin: TcpListener::from(admin) }, Successor(stream))))
+    Ok(Some((Sockets::new(clients, TcpListener::from(admin)), Successor(stream))))
 }
 
 fn receive(stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {
@@ -128,7 +128,11 @@ fn offer_to(mut stream: UnixStream, sockets: &Sockets) -> io::Result<()> {
     if peer.uid != rustix::process::geteuid() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "another user asked for the sockets"));
     }
-    let descriptors: Vec<BorrowedFd<'_>> = sockets.clients.iter().chain([&sockets.admin]).map(AsFd::as_fd).collect();
+    let clients = sockets.clients();
+    if clients.is_empty() {
+        return Err(io::Error::other("draining: there are no sockets to pass"));
+    }
+    let descriptors: Vec<BorrowedFd<'_>> = clients.iter().chain([&sockets.admin]).map(AsFd::as_fd).collect();
     if descriptors.len() > DESCRIPTORS_MAX {
         return Err(io::Error::other("too many sockets for one hand-over"));
     }
@@ -137,6 +141,7 @@ fn offer_to(mut stream: UnixStream, sockets: &Sockets) -> io::Result<()> {
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
     sendmsg(&stream, &[IoSlice::new(&[VERSION, count])], &mut control, SendFlags::empty())?;
+    drop(clients);
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut word = [0];
     stream.read_exact(&mut word)?;

@@ -7,6 +7,7 @@ mod handover;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -16,10 +17,12 @@ pub use handover::{Offer, Successor, take_over};
 const BACKLOG: i32 = 4_096;
 
 /// The open sockets of a process.
+///
+/// Workers and the control plane accept on duplicates; these stay open for a later process until the drain.
 #[derive(Debug)]
 pub struct Sockets {
-    /// The client listeners.
-    pub clients: Vec<TcpListener>,
+    /// The client listeners; empty once closed.
+    clients: Mutex<Vec<TcpListener>>,
     /// The admin listener.
     pub admin: TcpListener,
 }
@@ -33,6 +36,10 @@ pub struct ListenError {
 }
 
 impl Sockets {
+    fn new(clients: Vec<TcpListener>, admin: TcpListener) -> Self {
+        Self { clients: Mutex::new(clients), admin }
+    }
+
     /// Opens `workers` reuse-port listeners on every client address, and the admin listener.
     ///
     /// # Errors
@@ -48,7 +55,7 @@ impl Sockets {
                 sockets.push(listener(bound, true)?);
             }
         }
-        Ok(Self { clients: sockets, admin: listener(admin, false)? })
+        Ok(Self::new(sockets, listener(admin, false)?))
     }
 
     /// Takes the sockets that systemd passed (`LISTEN_FDS`): the last one is admin's, the others are clients'.
@@ -71,12 +78,23 @@ impl Sockets {
             1 => listener(admin, false).map_err(io::Error::other)?,
             more => clients.remove(more - 1),
         };
-        Ok(Some(Self { clients, admin }))
+        Ok(Some(Self::new(clients, admin)))
+    }
+
+    /// Closes this process's own hold on the client listeners: with the workers' duplicates gone, nobody listens.
+    ///
+    /// A process that has taken the sockets over goes on listening.
+    pub fn close_clients(&self) {
+        self.clients().clear();
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Vec<TcpListener>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The addresses that clients may use, each once.
     pub fn client_addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses: Vec<_> = self.clients.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let mut addresses: Vec<_> = self.clients().iter().filter_map(|socket| socket.local_addr().ok()).collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses
@@ -88,8 +106,9 @@ impl Sockets {
     /// When a socket cannot be duplicated (out of descriptors).
     pub fn deal(&self, workers: usize) -> io::Result<Vec<Vec<TcpListener>>> {
         let mut hands: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-        for turn in 0..self.clients.len().max(workers) {
-            hands[turn % workers].push(self.clients[turn % self.clients.len()].try_clone()?);
+        let clients = self.clients();
+        for turn in 0..clients.len().max(workers) {
+            hands[turn % workers].push(clients[turn % clients.len()].try_clone()?);
         }
         Ok(hands)
     }

@@ -1,5 +1,9 @@
 //! The integration tests: one binary, real sockets and files.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+// clippy sees `allow-unwrap-in-tests` in test functions only, not in what they stand on.
+#![allow(clippy::unwrap_used)]
+
 mod access_log;
 mod check_report;
 mod check_routes;
@@ -8,19 +12,27 @@ mod config_files;
 mod config_schema;
 mod config_settings;
 mod container;
+mod demo;
 mod deploy;
 mod drain;
 mod exposition;
 mod flagd_differential;
+mod flagd_findings;
 mod flagd_properties;
+mod flagd_rules;
 mod flagd_support;
 mod flagd_testbed;
 mod flagd_vectors;
 mod forwarding;
 mod hostile;
 mod metrics;
+mod routing;
+mod routing_oracle;
+mod routing_readings;
 mod metrics_admin;
 mod reload;
+mod storm;
+mod reload_process;
 mod support;
 mod websocket;
 
