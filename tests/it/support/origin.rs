@@ -112,10 +112,6 @@ impl Origin {
         self.wait(&format!("{count} requests"), |seen| seen.requests.len() >= count);
     }
 
-    pub(crate) fn wait_for_connections(&self, count: usize) {
-        self.wait(&format!("{count} connections"), |seen| seen.bytes.len() >= count);
-    }
-
     /// Waits until the router has ended so many connections.
     pub(crate) fn wait_for_ends(&self, count: usize) {
         self.wait(&format!("{count} ended connections"), |seen| seen.ended >= count);
@@ -215,9 +211,5 @@ impl Exchange {
     pub(crate) fn reset_at_end(&self) {
         let socket = socket2::SockRef::from(&self.reader.stream.stream);
         socket.set_linger(Some(Duration::ZERO)).unwrap();
-    }
-
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.reader.stream.stream
     }
 }
