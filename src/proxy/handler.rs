@@ -111,7 +111,7 @@ async fn serve(
     match upstream.exchange(Request::from_parts(parts, body), &exchange.watch().clone(), response_ms).await {
         Ok(exchanged) => {
             progress.answered.set(true);
-            answer(connection, exchange, exchanged, upstream.upstream(), sent)
+            answer(connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
         }
         Err(error) => {
             if let Some(endpoint) = error.endpoint {
@@ -173,10 +173,9 @@ fn prepare(
         shown_decision = options.expose_decision.then(|| value.clone());
         parts.headers.insert(names::BANYAN_DECISION, value);
     }
-    if let Some(key) = decision.targeting_key.as_deref().filter(|_| upstream.version_key) {
-        if let Ok(value) = HeaderValue::from_str(key) {
-            parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
-        }
+    let version_key = decision.targeting_key.as_deref().filter(|_| upstream.version_key);
+    if let Some(value) = version_key.and_then(|key| HeaderValue::from_str(key).ok()) {
+        parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
     }
     rewrite(parts, &upstream.rewrite)?;
     let set_cookie = decision.set_cookie.clone();
@@ -211,7 +210,7 @@ fn answer(
     exchanged: Exchanged,
     upstream: &std::sync::Arc<Upstream>,
     sent: Sent,
-) -> Result<Response<Answer>, Refused> {
+) -> Result<Response<Answer>, Box<Refused>> {
     let Exchanged { mut response, lease } = exchanged;
     exchange.reached(lease.address(), lease.reused);
     let upstream_upgrade = response.extensions_mut().remove::<OnUpgrade>();
@@ -220,7 +219,7 @@ fn answer(
         Ok(facts) => facts,
         Err(fault) => {
             lease.failed(upstream);
-            return Err(Refused { exchange, fault, afterwards: Afterwards::Close });
+            return Err(Box::new(Refused { exchange, fault, afterwards: Afterwards::Close }));
         }
     };
     response::prepare(&mut parts, facts);
