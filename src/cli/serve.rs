@@ -110,11 +110,12 @@ impl Router {
         let options = proxy_options(settings, access_log.clone())?;
         let workers = proxy::start(hands, options, &store, &metrics, &lifecycle)?;
         let control = control::start(control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?)?;
-        announce(&sockets, settings);
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
         offer_sockets(settings, &sockets, &lifecycle)?;
+        // Last, so that whoever waits for this line finds everything in place.
+        announce(&sockets, settings);
         Ok(Self { sockets, store, lifecycle, workers, control, access_log })
     }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -23,7 +24,7 @@ use crate::decision::{self, Decision, Undecided};
 use crate::fault::{Fault, Side};
 use crate::forward::{Exchanged, RequestBody};
 use crate::head::answer::Afterwards;
-use crate::head::{Facts, ForwardContext, Upgrade, answer, names, request, response};
+use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
 use crate::limits::Limit;
 use crate::upstream::{Rewrite, Upstream};
 
@@ -79,7 +80,12 @@ async fn serve(
         let afterwards = discard(connection, facts, body).await;
         return Ok(own(answer::options(afterwards), exchange));
     }
-    let decision = match decide(connection, view, &parts, &admitted.host) {
+    let client = match connection.peer.is_trusted() {
+        true => head::client_address(&parts.headers, connection.address.ip(), &options.policy),
+        false => connection.address.ip(),
+    };
+    exchange.came_from(client);
+    let decision = match decide(view, &parts, &admitted.host, client) {
         Ok(decision) => decision,
         Err(fault) => {
             let afterwards = discard(connection, facts, body).await;
@@ -105,7 +111,7 @@ async fn serve(
     match upstream.exchange(Request::from_parts(parts, body), &exchange.watch().clone(), response_ms).await {
         Ok(exchanged) => {
             progress.answered.set(true);
-            answer(connection, exchange, exchanged, upstream.upstream(), sent)
+            answer(connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
         }
         Err(error) => {
             if let Some(endpoint) = error.endpoint {
@@ -121,14 +127,14 @@ async fn serve(
 }
 
 /// Decides who serves.
-fn decide<'s>(connection: &Connection, view: &'s View, parts: &Parts, host: &str) -> Result<Decision<'s>, Fault> {
+fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Result<Decision<'s>, Fault> {
     let head = decision::Head {
         method: &parts.method,
         host,
         path: parts.uri.path(),
         query: parts.uri.query(),
         headers: &parts.headers,
-        client: connection.address.ip(),
+        client,
         secure: false,
         now_unix_s: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX),
         fresh_key,
@@ -167,10 +173,9 @@ fn prepare(
         shown_decision = options.expose_decision.then(|| value.clone());
         parts.headers.insert(names::BANYAN_DECISION, value);
     }
-    if let Some(key) = decision.targeting_key.as_deref().filter(|_| upstream.version_key) {
-        if let Ok(value) = HeaderValue::from_str(key) {
-            parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
-        }
+    let version_key = decision.targeting_key.as_deref().filter(|_| upstream.version_key);
+    if let Some(value) = version_key.and_then(|key| HeaderValue::from_str(key).ok()) {
+        parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
     }
     rewrite(parts, &upstream.rewrite)?;
     let set_cookie = decision.set_cookie.clone();
@@ -205,7 +210,7 @@ fn answer(
     exchanged: Exchanged,
     upstream: &std::sync::Arc<Upstream>,
     sent: Sent,
-) -> Result<Response<Answer>, Refused> {
+) -> Result<Response<Answer>, Box<Refused>> {
     let Exchanged { mut response, lease } = exchanged;
     exchange.reached(lease.address(), lease.reused);
     let upstream_upgrade = response.extensions_mut().remove::<OnUpgrade>();
@@ -214,7 +219,7 @@ fn answer(
         Ok(facts) => facts,
         Err(fault) => {
             lease.failed(upstream);
-            return Err(Refused { exchange, fault, afterwards: Afterwards::Close });
+            return Err(Box::new(Refused { exchange, fault, afterwards: Afterwards::Close }));
         }
     };
     response::prepare(&mut parts, facts);
