@@ -1,5 +1,10 @@
 //! The integration tests: one binary, real sockets and files.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed, and clippy knows only functions with #[test]"
+)]
+
 mod access_log;
 mod check_report;
 mod check_routes;
