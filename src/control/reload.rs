@@ -60,7 +60,10 @@ pub(super) struct Reloader {
     pub(super) in_force: Option<SetHash>,
     /// The content that was last published or rejected; it is not judged twice.
     pub(super) judged: Option<SetHash>,
+    /// Where the last good files are kept.
     pub(super) state_dir: Option<PathBuf>,
+    /// The content that is kept there, or could not be.
+    pub(super) saved: Option<SetHash>,
     pub(super) publisher: Publisher,
     pub(super) mailbox: Arc<Mailbox>,
 }
@@ -101,13 +104,14 @@ impl Reloader {
         self.save(unsaved);
     }
 
-    /// Looks at the files; gives the set if it was published.
+    /// Looks at the files; gives the set if it is in force and has no copy yet.
     fn reload(&mut self, cause: Cause) -> Option<Set> {
         let started = Instant::now();
         let set = self.read();
         if cause != Cause::Request && [self.judged, self.in_force].contains(&Some(set.hash)) {
             self.pass_over(set.hash, cause);
-            return None;
+            // What the process started from is worth a copy, too.
+            return (self.in_force == Some(set.hash) && self.saved != self.in_force).then_some(set);
         }
         let (set, outcome) = self.settle(set, cause);
         self.judged = Some(set.hash);
@@ -211,10 +215,12 @@ impl Reloader {
     }
 
     /// Keeps a copy of files that came into force.
-    fn save(&self, set: Option<Set>) {
-        if let (Some(set), Some(state_dir)) = (set, &self.state_dir)
-            && let Err(error) = last_good::save(state_dir, &set.flags, &set.routes)
-        {
+    fn save(&mut self, set: Option<Set>) {
+        let (Some(set), Some(state_dir)) = (set, &self.state_dir) else {
+            return;
+        };
+        self.saved = Some(set.hash);
+        if let Err(error) = last_good::save(state_dir, &set.flags, &set.routes) {
             tracing::warn!(%error, directory = %state_dir.display(), "the last good files could not be kept");
         }
     }
