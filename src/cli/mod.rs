@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod demo;
 mod health;
 mod limit_names;
 mod options;
@@ -25,6 +26,7 @@ modern system, set `state: DISABLED` and everybody is back on legacy within a se
 
 const EXAMPLES: &str = "\
 Examples:
+  banyan demo                           see a migration at work; edit flags/ meanwhile
   banyan serve                          front traffic with flags/ and routes/ of this directory
   banyan check                          find every mistake in flags/ and routes/
   banyan check --format github          the same, as annotations of a pull request
@@ -48,6 +50,8 @@ pub struct Cli {
 enum Command {
     /// Front traffic: route, split, reload while running, drain on SIGTERM.
     Serve(Box<SettingOptions>),
+    /// Show it all at work, with upstreams and users of its own; needs no other program.
+    Demo(demo::DemoArgs),
     /// Check the flag and route files and show everything that is wrong.
     #[command(long_about = check::LONG)]
     Check(check::CheckArgs),
@@ -64,6 +68,7 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(options) => serve::run(&options),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -50,8 +50,6 @@ pub(crate) struct Router {
     pub sockets: Arc<Sockets>,
     /// What is in force.
     pub store: Arc<Store>,
-    /// Its counters.
-    pub metrics: Arc<Metrics>,
     /// Ends it.
     pub lifecycle: Lifecycle,
     workers: proxy::Workers,
@@ -117,7 +115,7 @@ impl Router {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
         offer_sockets(settings, &sockets, &lifecycle)?;
-        Ok(Self { sockets, store, metrics, lifecycle, workers, control, access_log })
+        Ok(Self { sockets, store, lifecycle, workers, control, access_log })
     }
 
     /// Waits until it has drained.

@@ -180,7 +180,7 @@ impl Reading {
     fn directory(&mut self, code: &'static str, dir: &Path, message: &str) {
         let message = format!("`{}` {message}", dir.display());
         let found = Diagnostic::new(Severity::Error, code, None, message);
-        self.report.push(found.help("a set that cannot be read whole is never published"));
+        self.report.push(found.help("nothing is published until all files can be read; see --flags and --routes"));
     }
 
     fn file(

@@ -1,13 +1,15 @@
 //! Owns what happens to a request, stage by stage: admit, decide, prepare, exchange, answer.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 
 use http::header::{CONNECTION, SET_COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
@@ -265,23 +267,28 @@ async fn discard(connection: &Connection, facts: Facts, mut body: Incoming) -> A
         return Afterwards::Close;
     }
     let mut left = limits.discard_bytes_max;
-    connection.state.watch.start(Wait::Discard, limits.discard_timeout_ms);
-    let afterwards = loop {
-        match body.frame().await {
-            None => break Afterwards::KeepOpen,
-            Some(Err(_)) => break Afterwards::Close,
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                if bytes > left {
-                    connection.worker.metrics.limit(Limit::Discard);
-                    break Afterwards::Close;
+    let watch = &connection.state.watch;
+    watch.start(Wait::Discard, limits.discard_timeout_ms);
+    let read = poll_fn(|cx| {
+        while !watch.take_expiry(Wait::Discard) {
+            match ready!(Pin::new(&mut body).poll_frame(cx)) {
+                None => return Poll::Ready(Some(Afterwards::KeepOpen)),
+                Some(Err(_)) => return Poll::Ready(Some(Afterwards::Close)),
+                Some(Ok(frame)) => {
+                    let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    let Some(rest) = left.checked_sub(bytes) else { break };
+                    left = rest;
                 }
-                left -= bytes;
             }
         }
-    };
-    connection.state.watch.stop(Wait::Discard);
-    afterwards
+        Poll::Ready(None)
+    })
+    .await;
+    watch.stop(Wait::Discard);
+    read.unwrap_or_else(|| {
+        connection.worker.metrics.limit(Limit::Discard);
+        Afterwards::Close
+    })
 }
 
 /// A targeting key for a visitor without one: 128 random bits in hexadecimal.

@@ -4,6 +4,9 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on has failed, and clippy knows only functions with #[test]"
 )]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+// clippy sees `allow-unwrap-in-tests` in test functions only, not in what they stand on.
+#![allow(clippy::unwrap_used)]
 
 mod access_log;
 mod check_report;
@@ -13,19 +16,26 @@ mod config_files;
 mod config_schema;
 mod config_settings;
 mod container;
+mod demo;
 mod deploy;
 mod drain;
 mod exposition;
 mod flagd_differential;
+mod flagd_findings;
 mod flagd_properties;
+mod flagd_rules;
 mod flagd_support;
 mod flagd_testbed;
 mod flagd_vectors;
 mod forwarding;
 mod hostile;
 mod metrics;
+mod routing;
+mod routing_oracle;
+mod routing_readings;
 mod metrics_admin;
 mod reload;
+mod storm;
 mod reload_process;
 mod support;
 mod websocket;
