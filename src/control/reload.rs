@@ -1,5 +1,6 @@
 //! Owns the reload thread: read, compile, judge, publish; all or nothing (promise 2).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,7 +10,7 @@ use super::publisher::Publisher;
 use super::watcher::Watcher;
 use super::{SetHash, last_good};
 use crate::compile::{self, Draft, Outcome};
-use crate::config::{FileSet, Report, Severity};
+use crate::config::{Diagnostic, FileSet, Report, Severity};
 use crate::observe::Reload;
 
 /// How often a set is read again while it keeps changing under our eyes.
@@ -161,7 +162,16 @@ impl Reloader {
             accept_shrink: self.options.accept_shrink || cause == Cause::Request,
             ..self.options.clone()
         };
-        compile::compile(&set.flags, &set.routes, &options, Some(&self.publisher.current()))
+        let previous = self.publisher.current();
+        // A fault of ours must not end reloading for good: it costs this set, and the last good one stays.
+        let compiled =
+            catch_unwind(AssertUnwindSafe(|| compile::compile(&set.flags, &set.routes, &options, Some(&previous))));
+        compiled.unwrap_or_else(|_| {
+            let mut report = Report::default();
+            let found = Diagnostic::new(Severity::Error, "internal", None, "the compiler failed on these files");
+            report.push(found.help("undo the last change, and report this as a bug of banyan with the files"));
+            Outcome { report, draft: None }
+        })
     }
 
     fn publish(&mut self, draft: Draft, report: &Report, hash: SetHash, cause: Cause, started: Instant) {
