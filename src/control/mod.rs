@@ -236,6 +236,7 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
         in_force: plan.in_force,
         judged: plan.in_force,
         state_dir: plan.state_dir,
+        saved: None,
         publisher,
         mailbox: Arc::clone(&mailbox),
     };

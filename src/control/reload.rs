@@ -1,5 +1,6 @@
 //! Owns the reload thread: read, compile, judge, publish; all or nothing (promise 2).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,7 +10,7 @@ use super::publisher::Publisher;
 use super::watcher::Watcher;
 use super::{SetHash, last_good};
 use crate::compile::{self, Draft, Outcome};
-use crate::config::{FileSet, Report, Severity};
+use crate::config::{Diagnostic, FileSet, Report, Severity};
 use crate::observe::Reload;
 
 /// How often a set is read again while it keeps changing under our eyes.
@@ -60,7 +61,10 @@ pub(super) struct Reloader {
     pub(super) in_force: Option<SetHash>,
     /// The content that was last published or rejected; it is not judged twice.
     pub(super) judged: Option<SetHash>,
+    /// Where the last good files are kept.
     pub(super) state_dir: Option<PathBuf>,
+    /// The content that is kept there, or could not be.
+    pub(super) saved: Option<SetHash>,
     pub(super) publisher: Publisher,
     pub(super) mailbox: Arc<Mailbox>,
 }
@@ -101,13 +105,14 @@ impl Reloader {
         self.save(unsaved);
     }
 
-    /// Looks at the files; gives the set if it was published.
+    /// Looks at the files; gives the set if it is in force and has no copy yet.
     fn reload(&mut self, cause: Cause) -> Option<Set> {
         let started = Instant::now();
         let set = self.read();
         if cause != Cause::Request && [self.judged, self.in_force].contains(&Some(set.hash)) {
             self.pass_over(set.hash, cause);
-            return None;
+            // What the process started from is worth a copy, too.
+            return (self.in_force == Some(set.hash) && self.saved != self.in_force).then_some(set);
         }
         let (set, outcome) = self.settle(set, cause);
         self.judged = Some(set.hash);
@@ -157,7 +162,16 @@ impl Reloader {
             accept_shrink: self.options.accept_shrink || cause == Cause::Request,
             ..self.options.clone()
         };
-        compile::compile(&set.flags, &set.routes, &options, Some(&self.publisher.current()))
+        let previous = self.publisher.current();
+        // A fault of ours must not end reloading for good: it costs this set, and the last good one stays.
+        let compiled =
+            catch_unwind(AssertUnwindSafe(|| compile::compile(&set.flags, &set.routes, &options, Some(&previous))));
+        compiled.unwrap_or_else(|_| {
+            let mut report = Report::default();
+            let found = Diagnostic::new(Severity::Error, "internal", None, "the compiler failed on these files");
+            report.push(found.help("undo the last change, and report this as a bug of banyan with the files"));
+            Outcome { report, draft: None }
+        })
     }
 
     fn publish(&mut self, draft: Draft, report: &Report, hash: SetHash, cause: Cause, started: Instant) {
@@ -211,10 +225,12 @@ impl Reloader {
     }
 
     /// Keeps a copy of files that came into force.
-    fn save(&self, set: Option<Set>) {
-        if let (Some(set), Some(state_dir)) = (set, &self.state_dir)
-            && let Err(error) = last_good::save(state_dir, &set.flags, &set.routes)
-        {
+    fn save(&mut self, set: Option<Set>) {
+        let (Some(set), Some(state_dir)) = (set, &self.state_dir) else {
+            return;
+        };
+        self.saved = Some(set.hash);
+        if let Err(error) = last_good::save(state_dir, &set.flags, &set.routes) {
             tracing::warn!(%error, directory = %state_dir.display(), "the last good files could not be kept");
         }
     }

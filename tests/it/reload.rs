@@ -364,6 +364,7 @@ fn the_last_good_files_are_kept() {
         let draft = compile::compile(&flags, &routes, &compile::Options::default(), None).draft?;
         Some(route(&Store::new(draft.into_snapshot(1))))
     };
+    wait_until("what it started from is kept", || kept_route().as_deref() == Some("first"));
     for name in ["second", "third", "fourth"] {
         write(&plane.path("routes/team/a.yaml"), "routes: []\n");
         replace(&plane.path("routes/routes.yaml"), &routes(name));
