@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -34,7 +35,7 @@ impl Process {
             .args(arguments)
             .current_dir(directory)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
         Self(child.unwrap_or_else(|error| panic!("{program}: {error}; run `make tools` to install it")))
@@ -202,8 +203,7 @@ fn a_thousand_edits_under_load_lose_nothing() {
         .arguments(&["--expose-decision", "--access-log", "off"])
         .start();
     let rest = open_files(router.pid());
-    let warm = load(router.listen, Duration::from_secs(3)).wait_with_output().unwrap();
-    check_load(&warm);
+    check_load(load(router.listen, Duration::from_secs(3)), false);
     assert_eq!(wait_for_quiet(&router, rest), rest, "open files before the edits");
     let memory = resident_kib(router.pid());
 
@@ -214,7 +214,7 @@ fn a_thousand_edits_under_load_lose_nothing() {
             std::thread::spawn(move || watch(address, &stop))
         })
         .collect();
-    let mut running = load(router.listen, Duration::from_secs(3_600));
+    let running = load(router.listen, Duration::from_secs(3_600));
     let mut wire = router.connect();
     let mut published: HashMap<u64, Snapshot> = HashMap::new();
     published.insert(1, snapshot(&flag_text, &route_text, 1));
@@ -245,8 +245,7 @@ fn a_thousand_edits_under_load_lose_nothing() {
     }
     stop.store(true, Ordering::Relaxed);
     let seen: Vec<Seen> = watchers.into_iter().flat_map(|watcher| watcher.join().unwrap()).collect();
-    stop_load(&mut running);
-    check_load(&running.wait_with_output().unwrap());
+    check_load(running, true);
     drop(wire);
 
     check_answers(&seen, &published);
@@ -278,26 +277,22 @@ fn check_answers(seen: &[Seen], published: &HashMap<u64, Snapshot>) {
 }
 
 /// Starts wrk with one user a connection.
-fn load(address: SocketAddr, time: Duration) -> Child {
+fn load(address: SocketAddr, time: Duration) -> Process {
     let seconds = format!("-d{}", time.as_secs());
-    Command::new("wrk")
-        .args(["-t1", "-c16", &seconds, "-H", "x-user-id: user-7", &format!("http://{address}/")])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("wrk: {error}; run `make tools` to install it"))
+    let url = format!("http://{address}/");
+    Process::start("wrk", &["-t1", "-c16", &seconds, "-H", "x-user-id: user-7", &url], Path::new("/"))
 }
 
-/// wrk prints its summary on SIGINT.
-fn stop_load(running: &mut Child) {
-    let pid = rustix::process::Pid::from_child(running);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-}
-
-fn check_load(output: &std::process::Output) {
-    let text = String::from_utf8_lossy(&output.stdout);
+/// wrk prints its summary on SIGINT, and at its end.
+fn check_load(mut load: Process, stop: bool) {
+    if stop {
+        let pid = rustix::process::Pid::from_child(&load.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    }
+    let mut text = String::new();
+    load.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     print!("{text}");
-    assert!(text.contains("requests in"), "wrk said: {text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("requests in"), "wrk said: {text}");
     for trouble in ["Socket errors", "Non-2xx"] {
         assert!(!text.contains(trouble), "the load saw failures:\n{text}");
     }
