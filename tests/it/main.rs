@@ -26,13 +26,13 @@ mod flagd_vectors;
 mod forwarding;
 mod hostile;
 mod metrics;
+mod metrics_admin;
+mod reload;
+mod reload_process;
 mod routing;
 mod routing_oracle;
 mod routing_readings;
-mod metrics_admin;
-mod reload;
 mod storm;
-mod reload_process;
 mod support;
 mod websocket;
 
