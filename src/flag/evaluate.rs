@@ -7,7 +7,7 @@ use super::trace::Tracer;
 use super::value::Value;
 use super::{Bucket, Context, Flag, Hashing, Var};
 
-/// How much one evaluation may do, in expressions: a thousand times any rule that people write, about 5 ms.
+/// How much one evaluation may do, in expressions: a thousand times any rule that people write, a few milliseconds.
 const STEPS_MAX: u32 = 100_000;
 
 /// What `var` reads from.
