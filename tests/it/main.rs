@@ -1,8 +1,6 @@
 //! The integration tests: one binary, real sockets and files.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
-// clippy sees `allow-unwrap-in-tests` in test functions only, not in what they stand on.
-#![allow(clippy::unwrap_used)]
 
 mod access_log;
 mod check_report;
