@@ -11,6 +11,7 @@ mod container;
 mod decisions;
 mod deploy;
 mod drain;
+mod explain_verb;
 mod exposition;
 mod flagd_differential;
 mod flagd_properties;
