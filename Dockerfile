@@ -13,6 +13,8 @@ FROM rust:${RUST}-slim-${DEBIAN} AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
+# The manifest names them; they are not built.
+COPY benches ./benches
 # What the program embeds.
 COPY flags ./flags
 COPY routes ./routes

@@ -127,9 +127,9 @@ impl Watch {
         Wait::ALL.into_iter().find(|wait| *wait as u8 == found)
     }
 
-    /// Whether the wait for the upstream ran out; taking it makes the connection usable for an answer.
-    pub fn take_upstream_expiry(&self) -> bool {
-        let found = self.expired.load(Relaxed) == Wait::Upstream as u8;
+    /// Whether this wait ran out; taking it makes the connection usable for an answer.
+    pub fn take_expiry(&self, wait: Wait) -> bool {
+        let found = self.expired.load(Relaxed) == wait as u8;
         if found {
             self.expired.store(0, Relaxed);
         }
@@ -174,7 +174,7 @@ mod tests {
         watch.sweep(now_ms());
         assert_eq!(watch.expired(), None);
         watch.sweep(now_ms() + 100);
-        assert!(watch.take_upstream_expiry());
+        assert!(watch.take_expiry(Wait::Upstream));
         assert_eq!(watch.expired(), None);
         watch.sweep(now_ms() + 10_000);
         assert_eq!(watch.expired(), Some(Wait::Write));

@@ -32,3 +32,4 @@ pub mod proxy;
 pub mod control;
 
 pub mod cli;
+pub mod demo;

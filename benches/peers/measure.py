@@ -123,20 +123,30 @@ def children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+class Failed(Exception):
+    """Requests went wrong: there is nothing to measure."""
+
+
+class Starved(Failed):
+    """Only timeouts, or no answer at all: what a machine does that is busy with something else."""
+
+
 def load(script: Path, url: str, seconds: float, answer_bytes: int, cpu: set[int]) -> dict:
-    """Runs wrk and gives what its script printed; a failed request or a short answer ends the bench."""
+    """Runs wrk and gives what its script printed; a failed request or a short answer is an error."""
     command = ["wrk", "-t1", "-c64", f"-d{max(1, round(seconds))}s", "-s", str(script), url]
     output = subprocess.run(
         command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, cpu)
     )
     lines = [line for line in output.stdout.splitlines() if line.startswith("{")]
     if output.returncode != 0 or not lines:
-        raise SystemExit(f"wrk failed: {output.stdout}{output.stderr}")
+        raise Failed(f"wrk: {output.stdout}{output.stderr}")
     result = json.loads(lines[-1])
-    if result["errors"] or not result["requests"]:
-        raise SystemExit(f"{url}: {result['errors']} of {result['requests']} requests failed")
+    failed = {kind: result[kind] for kind in ("connect", "read", "write", "status", "timeout") if result[kind]}
+    if failed or not result["requests"]:
+        kind = Starved if not failed.keys() - {"timeout"} else Failed
+        raise kind(f"of {result['requests']} requests failed: {failed}")
     if result["bytes"] < result["requests"] * answer_bytes:
-        raise SystemExit(f"{url}: {result['bytes']} bytes are too few for {result['requests']} answers")
+        raise Failed(f"{result['bytes']} bytes are too few for {result['requests']} answers")
     return result
 
 

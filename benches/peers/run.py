@@ -30,8 +30,8 @@ TIE = 0.07
 DONE = """
 done = function(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format('\\n{"requests":%d,"bytes":%d,"seconds":%f,"errors":%d,"p50_us":%f,"p99_us":%f}\\n',
-    summary.requests, summary.bytes, summary.duration / 1e6, e.connect + e.read + e.write + e.status + e.timeout,
+  io.write(string.format('\\n{"requests":%d,"bytes":%d,"seconds":%f,"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d,"p50_us":%f,"p99_us":%f}\\n',
+    summary.requests, summary.bytes, summary.duration / 1e6, e.connect, e.read, e.write, e.status, e.timeout,
     latency:percentile(50), latency:percentile(99)))
 end
 """
@@ -123,12 +123,19 @@ def assert_that(holds: bool, what: str):
 
 def undisturbed(take) -> tuple[measure.Run, int]:
     """Takes a run, again while others disturb it; gives the least disturbed and how many were dropped."""
-    best = take()
-    for dropped in range(REPEATS_MAX):
-        if best.others <= OTHERS_MAX:
-            return best, dropped
-        best = min(best, take(), key=lambda run: run.others)
-    return best, REPEATS_MAX
+    runs, starved = [], None
+    for _ in range(1 + REPEATS_MAX):
+        try:
+            runs.append(take())
+        except measure.Starved as error:
+            starved = error
+            continue
+        if runs[-1].others <= OTHERS_MAX:
+            break
+    if not runs:
+        raise starved
+    best = min(runs, key=lambda run: run.others)
+    return best, len(runs) - 1
 
 
 def measure_workload(workload: str, chosen, programs: dict, folder: Path, progress) -> dict:
@@ -149,19 +156,24 @@ def measure_workload(workload: str, chosen, programs: dict, folder: Path, progre
             proxy = stack.enter_context(measure.Process(contender.command, proxy_cpu, mine.listen, log))
             check(workload, mine.listen)
             proxies[name] = (proxy, f"http://127.0.0.1:{mine.listen}/")
-            measure.load(script, proxies[name][1], 1, size, load_cpu)
         results = {name: {"runs": [], "dropped": 0} for name in proxies}
         order = list(proxies)
-        for number in range(chosen.rounds):
+        # Round 0 warms up: pools, caches, allocators.
+        for number in range(chosen.rounds + 1):
             # Each round begins with another contender: nobody always follows the same one.
             for name in order[number % len(order):] + order[: number % len(order)]:
                 proxy, url = proxies[name]
-                progress(f"{workload}: round {number + 1} of {chosen.rounds}, {name}")
-                run, dropped = undisturbed(
-                    lambda: measure.run(proxy, origins, script, url, chosen.seconds, size, load_cpu)
-                )
-                results[name]["runs"].append(run)
-                results[name]["dropped"] += dropped
+                progress(f"{workload}: round {number} of {chosen.rounds}, {name}")
+                seconds = chosen.seconds if number else 1
+                try:
+                    run, dropped = undisturbed(
+                        lambda: measure.run(proxy, origins, script, url, seconds, size, load_cpu)
+                    )
+                except measure.Failed as error:
+                    raise SystemExit(f"{workload}, {name}: {error}\n{proxy.tail()}") from None
+                if number:
+                    results[name]["runs"].append(run)
+                    results[name]["dropped"] += dropped
         for name, (proxy, _) in proxies.items():
             results[name]["peak_mib"] = proxy.peak_mib()
     return results

@@ -9,6 +9,12 @@ macro_rules! limit_names {
         /// The names of all limits.
         pub(super) const NAMES: &[&str] = &[$(stringify!($name)),*];
 
+        /// The limits with their defaults, for the help of `serve`.
+        pub(super) fn help() -> String {
+            let default = Limits::default();
+            [$(format!("  {}={}", stringify!($name), default.$name)),*].join("\n")
+        }
+
         /// Sets a limit by its name.
         ///
         /// # Errors

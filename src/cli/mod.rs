@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod demo;
 mod explain;
 mod health;
 mod limit_names;
@@ -26,6 +27,7 @@ modern system, set `state: DISABLED` and everybody is back on legacy within a se
 
 const EXAMPLES: &str = "\
 Examples:
+  banyan demo                           see a migration at work; edit flags/ meanwhile
   banyan serve                          front traffic with flags/ and routes/ of this directory
   banyan check                          find every mistake in flags/ and routes/
   banyan check --format github          the same, as annotations of a pull request
@@ -50,7 +52,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Front traffic: route, split, reload while running, drain on SIGTERM.
+    #[command(after_help = serve_help())]
     Serve(Box<SettingOptions>),
+    /// Show it all at work, with upstreams and users of its own; needs no other program.
+    Demo(demo::DemoArgs),
     /// Check the flag and route files and show everything that is wrong.
     #[command(long_about = check::LONG)]
     Check(check::CheckArgs),
@@ -70,12 +75,25 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(options) => serve::run(&options),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
+}
+
+fn serve_help() -> String {
+    let limits = limit_names::help();
+    format!(
+        "The command line beats the environment, which beats the settings file, which beats the default.\n\n\
+         Limits and their defaults (0 turns one off):\n{limits}\n\n\
+         Examples:\n  \
+           banyan serve\n  \
+           banyan serve --listen 0.0.0.0:8080 --trusted-proxies 10.0.0.0/8 --access-log-sample 0.1\n  \
+           banyan serve --settings banyan.yaml --limit head_bytes_max=65536"
+    )
 }
 
 /// Writes what the user asked for; a reader that went away (`banyan check | head`) is no failure.

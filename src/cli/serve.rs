@@ -22,6 +22,8 @@ use crate::snapshot::{Snapshot, Store};
 
 /// How long the last lines of the logs may take to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
+/// How long name servers may hold up the start; names that are late have no address at first.
+const DNS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Says why the router did not start.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +52,6 @@ pub(crate) struct Router {
     pub sockets: Arc<Sockets>,
     /// What is in force.
     pub store: Arc<Store>,
-    /// Its counters.
-    pub metrics: Arc<Metrics>,
     /// Ends it.
     pub lifecycle: Lifecycle,
     workers: proxy::Workers,
@@ -104,20 +104,22 @@ impl Router {
             None => (open_sockets(settings)?, None),
         };
         let sockets = Arc::new(sockets);
-        let (snapshot, in_force) = first_snapshot(settings, sockets.client_addresses())?;
-        let store = Store::new(snapshot);
+        let listeners = sockets.client_addresses();
+        let (snapshot, in_force) = first_snapshot(settings, listeners.clone())?;
+        let store = Store::new(control::resolve_names(snapshot, &listeners, &metrics, DNS_PATIENCE)?);
         let lifecycle = Lifecycle::default();
         let access_log = start_access_log(settings, &metrics)?;
         let hands = sockets.deal(settings.workers.get())?;
         let options = proxy_options(settings, access_log.clone())?;
         let workers = proxy::start(hands, options, &store, &metrics, &lifecycle)?;
         let control = control::start(control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?)?;
-        announce(&sockets, settings);
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
-        offer_sockets(settings, &sockets, &lifecycle)?;
-        Ok(Self { sockets, store, metrics, lifecycle, workers, control, access_log })
+        offer_sockets(settings, &sockets, &lifecycle, control.admin_door())?;
+        // Last, so that whoever waits for this line finds everything in place.
+        announce(&sockets, settings);
+        Ok(Self { sockets, store, lifecycle, workers, control, access_log })
     }
 
     /// Waits until it has drained.
@@ -225,8 +227,7 @@ fn control_plan(
         options: compile_options(settings, sockets.client_addresses()),
         metrics: Arc::clone(metrics),
         lifecycle: lifecycle.clone(),
-        // 0 is never; a day and more is as good.
-        poll_ms: if settings.poll_ms == 0 { u32::MAX } else { settings.poll_ms },
+        poll_ms: settings.poll_ms,
         debounce_ms: settings.debounce_ms,
         dns_interval_ms: settings.dns_interval_ms,
         drain_timeout_ms: settings.limits.drain_timeout_ms,
@@ -243,7 +244,12 @@ fn announce(sockets: &Sockets, settings: &Settings) {
 }
 
 /// Offers the sockets to a later process, and drains when one has taken them.
-fn offer_sockets(settings: &Settings, sockets: &Arc<Sockets>, lifecycle: &Lifecycle) -> Result<(), StartError> {
+fn offer_sockets(
+    settings: &Settings,
+    sockets: &Arc<Sockets>,
+    lifecycle: &Lifecycle,
+    admin: control::AdminDoor,
+) -> Result<(), StartError> {
     let offer = match Offer::open(&settings.state) {
         Ok(offer) => offer,
         Err(error) => {
@@ -256,6 +262,8 @@ fn offer_sockets(settings: &Settings, sockets: &Arc<Sockets>, lifecycle: &Lifecy
     std::thread::Builder::new().name("hand-over".to_owned()).spawn(move || match offer.wait_until_taken(&sockets) {
         Ok(()) => {
             tracing::info!("another process has taken the sockets: draining");
+            // The other process answers there from now on.
+            admin.close();
             lifecycle.advance(Phase::Draining);
         }
         Err(error) => tracing::warn!(%error, "the hand-over socket broke"),

@@ -13,6 +13,7 @@ mod rule;
 mod rule_fractional;
 mod rule_results;
 mod upstreams;
+mod usage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -78,7 +79,9 @@ pub fn compile(flags: &FileSet, routes: &FileSet, options: &Options, previous: O
     let upstreams = upstreams::compile(&documents.upstreams, options, previous, &mut report);
     let names = routes::Names::new(&flags, &flag_nodes, &documents.upstreams, &upstreams);
     let compiled = routes::compile(&documents.routes, &names, &mut report);
+    // A route that could not be read may use what seems unused.
     if !report.has_errors() {
+        usage::check(&documents.routes, &names, &identity.identity, &identity.mapped, &mut report);
         guard::shrink(flags.flags.len(), documents.routes.len(), options, previous, &mut report);
     }
     report.sort();

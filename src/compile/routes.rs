@@ -118,10 +118,6 @@ pub(super) fn compile(
             written.push(doc);
         }
     }
-    // A route that could not be read may have used them.
-    if !report.has_errors() {
-        unused_flags(docs, names, report);
-    }
     match RouteTable::build(compiled) {
         Ok(table) => Some((table, book.into_labels())),
         Err(conflicts) => {
@@ -135,16 +131,6 @@ pub(super) fn compile(
                 report.push(found.also(&first.matcher.place, label).help(help));
             }
             None
-        }
-    }
-}
-
-fn unused_flags(docs: &[RouteDoc], names: &Names<'_>, report: &mut Report) {
-    let used: HashSet<&str> = docs.iter().filter_map(|doc| Some(&*doc.flag.as_ref()?.text)).collect();
-    for flag in names.flags.flags.iter().filter(|flag| !used.contains(&*flag.key)) {
-        if let Some(place) = names.flag_place(&flag.key) {
-            let found = Diagnostic::warning("unused-flag", place, format!("no route uses the flag `{}`", flag.key));
-            report.push(found.help("name it in a route (`flag: …`), or remove it when its migration is over"));
         }
     }
 }

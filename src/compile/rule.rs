@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{Diagnostic, Kind, Node, Report, closest};
-use crate::flag::{COMPARISONS, Expr, Op, Var, Version};
+use crate::flag::{COMPARISONS, Expr, Member, Op, Var, Version};
 
 /// What `var` reads from at a place in a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,7 +122,8 @@ impl<'n, 'r> RuleCompiler<'n, 'r> {
             .enumerate()
             .map(|(at, node)| self.expr(node, if iterates && at == 1 { Scope::Item } else { scope }))
             .collect();
-        Some(Expr::Call(op, compiled.into_iter().collect::<Option<_>>()?))
+        let operands = compiled.into_iter().collect::<Option<_>>()?;
+        Some(if op == Op::In { Member::of(operands) } else { Expr::Call(op, operands) })
     }
 
     fn check_count(&mut self, op: Op, name: &Node, operands: &Node, count: usize) {

@@ -1,21 +1,20 @@
 //! Owns reading a directory of documents: which files count, how large they may be, what identifies their content.
 
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Diagnostic, Place, Report, Severity};
+use super::listing::{Listing, Stamp, about_directory};
+use super::{Diagnostic, Place, Report};
 
 /// The largest file in bytes; 100,000 flags fit (rule C1).
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// The most bytes of a set, so that a stray directory of data cannot exhaust the memory.
 const SET_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// The most files of a set.
-const FILES_MAX: usize = 10_000;
-/// How deep directories may nest; a symbolic link that leads back runs into it.
-const DIRECTORIES_MAX: usize = 8;
+/// How often a directory that changes is read before it is given up until the next look.
+const ATTEMPTS_MAX: usize = 5;
 
 /// A file as read.
 #[derive(Debug)]
@@ -43,22 +42,38 @@ impl FileSet {
     /// Reads every `*.yaml`, `*.yml` and `*.json` file under a directory.
     ///
     /// Names that begin with a dot are left out: editors' and Kubernetes' own (`..data`). Symbolic links are followed.
-    /// Never fails: what cannot be read is a finding, and the finding makes the set one that is refused.
+    /// The set is what the directory held at one moment: one that changes meanwhile, such as a ConfigMap that is
+    /// swapped, is read again. Never fails: what cannot be read is a finding, and the finding makes the set one that is refused.
     pub fn read(dir: &Path) -> Self {
-        let mut reading = Reading::default();
-        match fs::metadata(dir) {
-            Ok(about) if about.is_dir() => reading.list(dir, 1),
-            Ok(_) => reading.directory("not-a-directory", dir, "is not a directory"),
-            Err(error) => reading.directory("no-directory", dir, &format!("cannot be read: {error}")),
+        let mut listing = Listing::of(dir);
+        for _ in 0..ATTEMPTS_MAX {
+            let set = Self::read_listed(dir, &listing);
+            let after = Listing::of(dir);
+            match set {
+                Some(set) if after.stamps == listing.stamps => return set,
+                _ => listing = after,
+            }
         }
-        reading.paths.sort();
-        for path in std::mem::take(&mut reading.paths) {
-            reading.read(path);
+        let mut reading = Reading::default();
+        // Never the hash of what is there once it is quiet, so that a look at hashes reads it again.
+        listing.stamps.hash(&mut reading.hasher);
+        reading.report.push(about_directory("half-written", dir, "changes while it is read"));
+        reading.finish(dir)
+    }
+
+    /// Reads what was listed; `None` when a file is not the listed one any more.
+    fn read_listed(dir: &Path, listing: &Listing) -> Option<Self> {
+        let mut reading = Reading { report: listing.report.clone(), ..Reading::default() };
+        for (path, listed) in &listing.stamps {
+            let found = reading.read(path.clone());
+            if found.is_some_and(|found| *listed != Some(found)) {
+                return None;
+            }
         }
         if reading.files.is_empty() && !reading.report.has_errors() {
-            reading.directory("no-files", dir, "holds no *.yaml, *.yml or *.json file");
+            reading.report.push(about_directory("no-files", dir, "holds no *.yaml, *.yml or *.json file"));
         }
-        reading.finish(dir)
+        Some(reading.finish(dir))
     }
 
     /// Reads one file, whatever its name.
@@ -81,7 +96,6 @@ impl FileSet {
 /// A set in the making.
 #[derive(Default)]
 struct Reading {
-    paths: Vec<PathBuf>,
     files: Vec<Arc<ConfigFile>>,
     hasher: DefaultHasher,
     bytes: u64,
@@ -93,50 +107,17 @@ impl Reading {
         FileSet { dir: dir.to_owned(), files: self.files, hash: self.hasher.finish(), report: self.report }
     }
 
-    fn list(&mut self, dir: &Path, depth: usize) {
-        if depth > DIRECTORIES_MAX {
-            return self.directory("too-deep", dir, "nests too deep; does a symbolic link lead back?");
-        }
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) => return self.directory("no-directory", dir, &format!("cannot be read: {error}")),
-        };
-        for entry in entries {
-            match entry {
-                Ok(entry) => self.entry(entry.path(), depth),
-                Err(error) => self.directory("no-directory", dir, &format!("cannot be listed: {error}")),
-            }
-        }
-    }
-
-    fn entry(&mut self, path: PathBuf, depth: usize) {
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if hidden {
-            return;
-        }
-        // Follows links: every file of a mounted ConfigMap is one.
-        if fs::metadata(&path).is_ok_and(|about| about.is_dir()) {
-            return self.list(&path, depth + 1);
-        }
-        if !is_document(&path) {
-            return;
-        }
-        match self.paths.len().cmp(&FILES_MAX) {
-            std::cmp::Ordering::Less => self.paths.push(path),
-            std::cmp::Ordering::Equal => {
-                self.paths.push(path.clone());
-                self.directory("too-large", &path, &format!("is one file too many; {FILES_MAX} are read"));
-            }
-            std::cmp::Ordering::Greater => {}
-        }
-    }
-
-    fn read(&mut self, path: PathBuf) {
+    /// Reads a file; returns which one it was, if it could be read.
+    fn read(&mut self, path: PathBuf) -> Option<Stamp> {
         match read_bytes(&path) {
-            Ok(bytes) => self.keep(path, bytes),
+            Ok((bytes, stamp)) => {
+                self.keep(path, bytes);
+                Some(stamp)
+            }
             Err(unread) => {
                 self.identify(&path, unread.message.as_bytes());
                 self.file(unread.code, path, String::new(), 0, unread.message, unread.help);
+                None
             }
         }
     }
@@ -177,12 +158,6 @@ impl Reading {
         }
     }
 
-    fn directory(&mut self, code: &'static str, dir: &Path, message: &str) {
-        let message = format!("`{}` {message}", dir.display());
-        let found = Diagnostic::new(Severity::Error, code, None, message);
-        self.report.push(found.help("a set that cannot be read whole is never published"));
-    }
-
     fn file(
         &mut self,
         code: &'static str,
@@ -204,7 +179,7 @@ struct Unread {
     help: &'static str,
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, Unread> {
+fn read_bytes(path: &Path) -> Result<(Vec<u8>, Stamp), Unread> {
     let unreadable = |error: std::io::Error| Unread {
         code: "unreadable",
         message: format!("cannot be read: {error}"),
@@ -229,17 +204,13 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, Unread> {
             help: "split the file",
         });
     }
-    let length = file.metadata().map_err(unreadable)?.len();
-    if length != bytes.len() as u64 {
+    let about = file.metadata().map_err(unreadable)?;
+    if about.len() != bytes.len() as u64 {
         return Err(Unread {
             code: "half-written",
             message: "the file changed while it was read".into(),
             help: "write the file whole, then rename it into place",
         });
     }
-    Ok(bytes)
-}
-
-fn is_document(path: &Path) -> bool {
-    path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known)))
+    Ok((bytes, Stamp::of(&about)))
 }

@@ -4,6 +4,7 @@ mod diagnostic;
 mod excerpt;
 mod fields;
 mod files;
+mod listing;
 mod node;
 mod render;
 mod route_file;

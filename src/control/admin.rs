@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answer::{self, Answer};
 use super::host::AllowedHosts;
@@ -34,7 +34,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the admin listener serves.
 pub(super) struct Admin {
-    pub(super) listener: TcpListener,
     pub(super) hosts: AllowedHosts,
     pub(super) metrics: Arc<Metrics>,
     pub(super) store: Arc<Store>,
@@ -43,17 +42,25 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// Serves until it is dropped, also while the data plane drains.
-    pub(super) async fn run(self) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    /// Serves until it is dropped, also while the data plane drains; after a hand-over it accepts no more.
+    pub(super) async fn run(self, listener: TcpListener, mut left: watch::Receiver<bool>) {
         let admin = Arc::new(self);
+        tokio::select! {
+            () = admin.accept(listener) => {}
+            // An error means that nobody can leave it any more.
+            Ok(_) = left.wait_for(|left| *left) => {}
+        }
+    }
+
+    async fn accept(self: &Arc<Self>, listener: TcpListener) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 return;
             };
-            match admin.listener.accept().await {
+            match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(Arc::clone(&admin).serve(stream, slot));
+                    tokio::spawn(Arc::clone(self).serve(stream, slot));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener cannot accept");

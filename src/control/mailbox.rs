@@ -22,8 +22,8 @@ pub(super) enum Task {
     Forced,
     /// Names were resolved.
     Addresses(Resolved),
-    /// It is time to compare the files.
-    Poll,
+    /// The time that was waited for has come.
+    Tick,
     /// The end.
     Stop,
 }
@@ -81,17 +81,17 @@ impl Mailbox {
     }
 
     /// Waits for the next task; changes make one when the files are quiet, and not before `rested_at`.
-    pub(super) fn next(&self, poll_at: Instant, debounce: Duration, rested_at: Instant) -> Task {
+    pub(super) fn next(&self, wake_at: Instant, debounce: Duration, rested_at: Instant) -> Task {
         let mut pending = self.lock();
         loop {
             let now = Instant::now();
             let quiet_at = pending
                 .changed
                 .map(|(first, last)| (last + debounce).min(first + debounce * QUIET_PERIODS_MAX).max(rested_at));
-            if let Some(task) = pending.take(now, quiet_at, poll_at) {
+            if let Some(task) = pending.take(now, quiet_at, wake_at) {
                 return task;
             }
-            let until = quiet_at.unwrap_or(poll_at).min(poll_at);
+            let until = quiet_at.unwrap_or(wake_at).min(wake_at);
             let wait = until.saturating_duration_since(now);
             pending = self.wake.wait_timeout(pending, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -103,7 +103,7 @@ impl Mailbox {
 }
 
 impl Pending {
-    fn take(&mut self, now: Instant, quiet_at: Option<Instant>, poll_at: Instant) -> Option<Task> {
+    fn take(&mut self, now: Instant, quiet_at: Option<Instant>, wake_at: Instant) -> Option<Task> {
         if self.stop {
             return Some(Task::Stop);
         }
@@ -118,6 +118,6 @@ impl Pending {
         if let Some(resolved) = self.addresses.take() {
             return Some(Task::Addresses(resolved));
         }
-        (poll_at <= now).then_some(Task::Poll)
+        (wake_at <= now).then_some(Task::Tick)
     }
 }

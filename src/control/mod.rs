@@ -32,6 +32,7 @@ use crate::observe::{Metrics, Reload};
 use crate::snapshot::Store;
 
 pub use last_good::last_good;
+pub use resolver::resolve_names;
 
 use admin::Admin;
 use host::AllowedHosts;
@@ -71,7 +72,7 @@ pub struct ControlPlan {
     pub watch: bool,
     /// Whether signals of the process are handled.
     pub signals: bool,
-    /// How often the files are compared by content, in milliseconds; default 2000.
+    /// How often the files are compared by content, in milliseconds; 0 is never; default 2000.
     pub poll_ms: u32,
     /// How long the files must be quiet before they are read, in milliseconds; default 50.
     pub debounce_ms: u32,
@@ -136,6 +137,7 @@ pub struct Handle {
     mailbox: Arc<Mailbox>,
     status: watch::Receiver<Status>,
     stop: watch::Sender<bool>,
+    door: AdminDoor,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -153,6 +155,11 @@ impl Handle {
     /// Tells how publishing stands, now and at each change.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Gives what closes the admin listener after a hand-over.
+    pub fn admin_door(&self) -> AdminDoor {
+        self.door.clone()
     }
 
     /// Stops the control plane and waits for its threads; a panic in one of them ends here, logged.
@@ -177,6 +184,17 @@ impl Drop for Handle {
     }
 }
 
+/// Closes this process' admin listener; the socket itself lives on in the process that took it over.
+#[derive(Debug, Clone)]
+pub struct AdminDoor(watch::Sender<bool>);
+
+impl AdminDoor {
+    /// Accepts no more; who asks for readiness must reach the other process.
+    pub fn close(&self) {
+        self.0.send_replace(true);
+    }
+}
+
 /// Starts the control plane: when it returns, signals are handled, files are watched and the admin listener is open.
 ///
 /// # Errors
@@ -194,8 +212,8 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
     let publisher = Publisher::new(&plan, runtime.handle().clone(), resolver.clone());
     let status = publisher.status();
     plan.admin.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(plan.admin)?;
     let admin = Admin {
-        listener: tokio::net::TcpListener::from_std(plan.admin)?,
         hosts: AllowedHosts::new(address.ip(), plan.admin_hosts),
         metrics: Arc::clone(&plan.metrics),
         store: Arc::clone(&plan.store),
@@ -213,11 +231,12 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
         routes_dir: plan.routes_dir,
         options: plan.options,
         watcher,
-        poll: Duration::from_millis(plan.poll_ms.max(1).into()),
+        poll: Duration::from_millis(plan.poll_ms.into()),
         debounce: Duration::from_millis(plan.debounce_ms.into()),
         in_force: plan.in_force,
         judged: plan.in_force,
         state_dir: plan.state_dir,
+        saved: None,
         publisher,
         mailbox: Arc::clone(&mailbox),
     };
@@ -225,17 +244,18 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
 
     let dns_interval_ms = plan.dns_interval_ms.clamp(*DNS_INTERVAL_MS.start(), *DNS_INTERVAL_MS.end());
     let (stop, stopped) = watch::channel(false);
+    let (door, left) = watch::channel(false);
     let tasks = Tasks {
         names: resolver.run(plan.store, Arc::clone(&mailbox), Duration::from_millis(dns_interval_ms.into())),
         signals: signals::run(signals, plan.lifecycle.clone(), Arc::clone(&mailbox)),
         deadline: signals::drain_deadline(plan.lifecycle, plan.drain_timeout_ms),
-        admin: admin.run(),
+        admin: admin.run(listener, left),
     };
     let threads = vec![
         std::thread::Builder::new().name("reload".into()).spawn(move || reloader.run())?,
         std::thread::Builder::new().name("control".into()).spawn(move || tasks.run(runtime, stopped))?,
     ];
-    Ok(Handle { address, mailbox, status, stop, threads })
+    Ok(Handle { address, mailbox, status, stop, door: AdminDoor(door), threads })
 }
 
 /// What the runtime does at the same time.

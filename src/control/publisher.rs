@@ -20,6 +20,9 @@ use crate::snapshot::{Authority, Snapshot, Store};
 /// How long a publication waits for names that nobody has resolved yet: requests would fail without them.
 const NEW_NAMES_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Addresses that names have and may not have.
+pub(super) type Refused = HashSet<(Authority, SocketAddr)>;
+
 /// Publishes snapshots and keeps the metrics in step.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -30,7 +33,7 @@ pub(super) struct Publisher {
     resolver: Resolver,
     listeners: Vec<SocketAddr>,
     /// Addresses that were refused at the last look, so that each is logged once.
-    refused: HashSet<(Authority, SocketAddr)>,
+    refused: Refused,
     /// Series and snapshots of earlier generations may be left.
     is_untidy: bool,
 }
@@ -45,7 +48,7 @@ impl Publisher {
             runtime,
             resolver,
             listeners: plan.options.listeners.clone(),
-            refused: HashSet::new(),
+            refused: Refused::new(),
             is_untidy: false,
         };
         publisher.describe();
@@ -105,11 +108,13 @@ impl Publisher {
         });
     }
 
+    /// Whether earlier generations may have left something.
+    pub(super) fn is_untidy(&self) -> bool {
+        self.is_untidy
+    }
+
     /// Frees what earlier generations have left, as far as no worker holds it.
     pub(super) fn tidy(&mut self) {
-        if !self.is_untidy {
-            return;
-        }
         let held = self.store.reap();
         let snapshot = self.store.snapshot();
         let legs = snapshot.rules.legs.iter().map(|leg| LegKey {
@@ -153,30 +158,36 @@ impl Publisher {
         control.describe(hashing, objectives.collect());
     }
 
-    /// Leaves out the addresses that an upstream may not have: public ones, and this router's own (rule P4).
-    ///
-    /// Where two upstreams share a name, the stricter one decides.
-    fn permitted(&mut self, snapshot: &Snapshot, mut resolved: Resolved) -> Resolved {
-        let private_only: HashSet<Authority> = snapshot
-            .named_endpoints()
-            .filter(|(upstream, _)| !upstream.allow_public)
-            .map(|(_, endpoint)| (endpoint.host.clone(), endpoint.port))
-            .collect();
-        let mut refused = HashSet::new();
-        for (authority, addresses) in &mut resolved {
-            addresses.retain(|address| {
-                let public = private_only.contains(authority) && !is_private(address.ip());
-                let permitted = !public && !is_own_listener(*address, &self.listeners);
-                if !permitted {
-                    refused.insert((authority.clone(), *address));
-                }
-                permitted
-            });
-        }
+    /// Leaves out the addresses that may not be used, and logs each when it is first refused.
+    fn permitted(&mut self, snapshot: &Snapshot, resolved: Resolved) -> Resolved {
+        let (permitted, refused) = permit(snapshot, resolved, &self.listeners);
         for ((host, port), address) in refused.difference(&self.refused) {
             tracing::warn!(name = %host, port, %address, "an address is not used: it is public, or this router's own");
         }
         self.refused = refused;
-        resolved
+        permitted
     }
+}
+
+/// Leaves out the addresses that an upstream may not have: public ones, and this router's own (rule P4).
+///
+/// Where two upstreams share a name, the stricter one decides.
+pub(super) fn permit(snapshot: &Snapshot, mut resolved: Resolved, listeners: &[SocketAddr]) -> (Resolved, Refused) {
+    let private_only: HashSet<Authority> = snapshot
+        .named_endpoints()
+        .filter(|(upstream, _)| !upstream.allow_public)
+        .map(|(_, endpoint)| (endpoint.host.clone(), endpoint.port))
+        .collect();
+    let mut refused = Refused::new();
+    for (authority, addresses) in &mut resolved {
+        addresses.retain(|address| {
+            let public = private_only.contains(authority) && !is_private(address.ip());
+            let permitted = !public && !is_own_listener(*address, listeners);
+            if !permitted {
+                refused.insert((authority.clone(), *address));
+            }
+            permitted
+        });
+    }
+    (resolved, refused)
 }

@@ -1,5 +1,6 @@
 //! Owns the reload thread: read, compile, judge, publish; all or nothing (promise 2).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,11 +10,15 @@ use super::publisher::Publisher;
 use super::watcher::Watcher;
 use super::{SetHash, last_good};
 use crate::compile::{self, Draft, Outcome};
-use crate::config::{FileSet, Report, Severity};
+use crate::config::{Diagnostic, FileSet, Report, Severity};
 use crate::observe::Reload;
 
 /// How often a set is read again while it keeps changing under our eyes.
 const SETTLE_MAX: usize = 5;
+/// How often it is looked whether workers have let go of earlier generations; they do within their own tick.
+const TIDY_INTERVAL: Duration = Duration::from_millis(500);
+/// As good as never.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// Why the files are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +54,17 @@ pub(super) struct Reloader {
     pub(super) routes_dir: PathBuf,
     pub(super) options: compile::Options,
     pub(super) watcher: Option<Watcher>,
+    /// Zero is never, but for the first look.
     pub(super) poll: Duration,
     pub(super) debounce: Duration,
     /// The content in force.
     pub(super) in_force: Option<SetHash>,
     /// The content that was last published or rejected; it is not judged twice.
     pub(super) judged: Option<SetHash>,
+    /// Where the last good files are kept.
     pub(super) state_dir: Option<PathBuf>,
+    /// The content that is kept there, or could not be.
+    pub(super) saved: Option<SetHash>,
     pub(super) publisher: Publisher,
     pub(super) mailbox: Arc<Mailbox>,
 }
@@ -64,10 +73,11 @@ impl Reloader {
     pub(super) fn run(mut self) {
         // The first look is at once: files may have changed since they were loaded.
         let mut poll_at = Instant::now();
+        let (mut tidy_at, mut rested_at) = (poll_at, poll_at);
         let mut unsaved = None;
-        let mut rested_at = poll_at;
         loop {
-            let task = self.mailbox.next(poll_at, self.debounce, rested_at);
+            let wake_at = if self.publisher.is_untidy() { poll_at.min(tidy_at) } else { poll_at };
+            let task = self.mailbox.next(wake_at, self.debounce, rested_at);
             let started = Instant::now();
             if let Some(watcher) = &mut self.watcher {
                 watcher.ensure();
@@ -76,10 +86,13 @@ impl Reloader {
                 Task::Changed => unsaved = self.reload(Cause::Watch).or(unsaved),
                 Task::Forced => unsaved = self.reload(Cause::Request).or(unsaved),
                 Task::Addresses(resolved) => self.publisher.publish_addresses(resolved),
-                Task::Poll => {
+                Task::Tick if poll_at <= started => {
                     unsaved = self.reload(Cause::Poll).or(unsaved);
+                    poll_at = Instant::now() + if self.poll.is_zero() { YEAR } else { self.poll };
+                }
+                Task::Tick => {
                     self.publisher.tidy();
-                    poll_at = Instant::now() + self.poll;
+                    tidy_at = Instant::now() + TIDY_INTERVAL;
                 }
                 Task::Stop => break,
             }
@@ -92,13 +105,14 @@ impl Reloader {
         self.save(unsaved);
     }
 
-    /// Looks at the files; gives the set if it was published.
+    /// Looks at the files; gives the set if it is in force and has no copy yet.
     fn reload(&mut self, cause: Cause) -> Option<Set> {
         let started = Instant::now();
         let set = self.read();
         if cause != Cause::Request && [self.judged, self.in_force].contains(&Some(set.hash)) {
             self.pass_over(set.hash, cause);
-            return None;
+            // What the process started from is worth a copy, too.
+            return (self.in_force == Some(set.hash) && self.saved != self.in_force).then_some(set);
         }
         let (set, outcome) = self.settle(set, cause);
         self.judged = Some(set.hash);
@@ -148,7 +162,16 @@ impl Reloader {
             accept_shrink: self.options.accept_shrink || cause == Cause::Request,
             ..self.options.clone()
         };
-        compile::compile(&set.flags, &set.routes, &options, Some(&self.publisher.current()))
+        let previous = self.publisher.current();
+        // A fault of ours must not end reloading for good: it costs this set, and the last good one stays.
+        let compiled =
+            catch_unwind(AssertUnwindSafe(|| compile::compile(&set.flags, &set.routes, &options, Some(&previous))));
+        compiled.unwrap_or_else(|_| {
+            let mut report = Report::default();
+            let found = Diagnostic::new(Severity::Error, "internal", None, "the compiler failed on these files");
+            report.push(found.help("undo the last change, and report this as a bug of banyan with the files"));
+            Outcome { report, draft: None }
+        })
     }
 
     fn publish(&mut self, draft: Draft, report: &Report, hash: SetHash, cause: Cause, started: Instant) {
@@ -166,7 +189,7 @@ impl Reloader {
             routes = control.routes.value(),
             upstreams = control.upstreams.value(),
             warnings = control.warnings.value(),
-            took_ms = took.as_millis(),
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "published"
         );
         self.publisher.finish(Reload::Published);
@@ -202,10 +225,12 @@ impl Reloader {
     }
 
     /// Keeps a copy of files that came into force.
-    fn save(&self, set: Option<Set>) {
-        if let (Some(set), Some(state_dir)) = (set, &self.state_dir)
-            && let Err(error) = last_good::save(state_dir, &set.flags, &set.routes)
-        {
+    fn save(&mut self, set: Option<Set>) {
+        let (Some(set), Some(state_dir)) = (set, &self.state_dir) else {
+            return;
+        };
+        self.saved = Some(set.hash);
+        if let Err(error) = last_good::save(state_dir, &set.flags, &set.routes) {
             tracing::warn!(%error, directory = %state_dir.display(), "the last good files could not be kept");
         }
     }

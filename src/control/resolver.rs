@@ -1,6 +1,7 @@
 //! Owns turning names of endpoints into addresses, in the background and never on a worker (rule U11).
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -10,8 +11,9 @@ use tokio::runtime;
 use tokio::sync::Notify;
 
 use super::mailbox::{Mailbox, Resolved};
+use super::publisher::permit;
 use crate::observe::Metrics;
-use crate::snapshot::{Authority, Store};
+use crate::snapshot::{Authority, Snapshot, Store};
 
 /// How long one look waits for the name servers, below the shortest interval's worth of patience of a person.
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
@@ -45,15 +47,11 @@ impl Resolver {
     /// Resolves the names in force over and over, and hands over what they are.
     pub(super) async fn run(self, store: Arc<Store>, mailbox: Arc<Mailbox>, interval: Duration) {
         loop {
-            let names: HashSet<Authority> = store
-                .snapshot()
-                .named_endpoints()
-                .map(|(_, endpoint)| (endpoint.host.clone(), endpoint.port))
-                .collect();
+            let names = names(&store.snapshot());
             self.0.metrics.control.dns_names.set(i64::try_from(names.len()).unwrap_or(i64::MAX));
             lock(&self.0.failing).retain(|name| names.contains(name));
             if !names.is_empty() {
-                mailbox.addresses(self.resolve(names).await);
+                mailbox.addresses(self.resolve(names, LOOK_PATIENCE).await);
             }
             self.0.has_looked.store(true, Ordering::Release);
             // Time-outs of either kind mean the same: look again.
@@ -85,16 +83,17 @@ impl Resolver {
         let resolver = self.clone();
         runtime.spawn(async move {
             // Nobody waits any more after the patience is over.
-            let _ = sender.try_send(resolver.resolve(names).await);
+            let _ = sender.try_send(resolver.resolve(names, patience).await);
         });
-        receiver.recv_timeout(patience).unwrap_or_default()
+        // The runtime keeps the time; the rest is for a runtime that is on its way out.
+        receiver.recv_timeout(2 * patience).unwrap_or_default()
     }
 
     /// Asks for all names at the same time. It runs on the runtime's thread only, which so is the counters' one writer.
-    async fn resolve(&self, names: impl IntoIterator<Item = Authority>) -> Resolved {
+    async fn resolve(&self, names: impl IntoIterator<Item = Authority>, patience: Duration) -> Resolved {
         let asked: Vec<_> =
             names.into_iter().map(|name| (name.clone(), tokio::spawn(self.clone().ask(name)))).collect();
-        let deadline = tokio::time::Instant::now() + LOOK_PATIENCE;
+        let deadline = tokio::time::Instant::now() + patience;
         let mut resolved = HashMap::new();
         for (name, answer) in asked {
             let answer = tokio::time::timeout_at(deadline, answer).await;
@@ -142,6 +141,36 @@ impl Resolver {
             }
         }
     }
+}
+
+/// Gives a snapshot that is not in force yet the addresses of its names, as far as they resolve within `patience`.
+///
+/// For the start of a process, before a worker accepts: without addresses the first requests would fail.
+///
+/// # Errors
+/// When the system has no resources for asking.
+pub fn resolve_names(
+    snapshot: Snapshot,
+    listeners: &[SocketAddr],
+    metrics: &Arc<Metrics>,
+    patience: Duration,
+) -> io::Result<Snapshot> {
+    let names = names(&snapshot);
+    if names.is_empty() {
+        return Ok(snapshot);
+    }
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let resolved = runtime.block_on(Resolver::new(Arc::clone(metrics)).resolve(names, patience));
+    runtime.shutdown_background();
+    let (permitted, refused) = permit(&snapshot, resolved, listeners);
+    for ((host, port), address) in refused {
+        tracing::warn!(name = %host, port, %address, "an address is not used: it is public, or this router's own");
+    }
+    Ok(snapshot.with_addresses(snapshot.generation, &permitted).unwrap_or(snapshot))
+}
+
+fn names(snapshot: &Snapshot) -> HashSet<Authority> {
+    snapshot.named_endpoints().map(|(_, endpoint)| (endpoint.host.clone(), endpoint.port)).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,5 +1,6 @@
 //! Owns the compiled form of a targeting rule: a tree that holds nothing to be looked up or parsed again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
@@ -35,10 +36,43 @@ pub(crate) enum Expr {
     Timestamp,
     /// An operator with its operands.
     Call(Op, Box<[Expr]>),
+    /// `in` a long list of strings that stands in the rule.
+    Member(Box<Member>),
     /// `fractional`.
     Fractional(Box<Fractional>),
     /// A shared rule of `$evaluators`, with its name.
     Shared(Box<str>, Arc<Expr>),
+}
+
+/// A compiled `in` whose cost does not grow with its list.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// What is looked for.
+    pub(crate) part: Expr,
+    /// The list as it stands in the rule.
+    list: Json,
+    /// The same for looking up.
+    pub(crate) texts: HashSet<Box<str>>,
+}
+
+impl Member {
+    /// The fewest strings that are looked up and not compared one by one.
+    const TEXTS_MIN: usize = 16;
+
+    /// Makes a call of `in` one where its list is long and of strings only.
+    pub(crate) fn of(operands: Box<[Expr]>) -> Expr {
+        let texts: Option<HashSet<Box<str>>> = match &*operands {
+            [_, Expr::Json(Json::Array(items))] if items.len() >= Self::TEXTS_MIN => {
+                items.iter().map(|item| item.as_str().map(Into::into)).collect()
+            }
+            _ => None,
+        };
+        match (texts, <[Expr; 2]>::try_from(operands.into_vec())) {
+            (Some(texts), Ok([part, Expr::Json(list)])) => Expr::Member(Box::new(Self { part, list, texts })),
+            (_, Ok(operands)) => Expr::Call(Op::In, Box::new(operands)),
+            (_, Err(operands)) => Expr::Call(Op::In, operands.into()),
+        }
+    }
 }
 
 /// A compiled `fractional`.
@@ -148,6 +182,7 @@ impl Expr {
             Self::FlagKey => json!({"var": "$flagd.flagKey"}),
             Self::Timestamp => json!({"var": "$flagd.timestamp"}),
             Self::Call(op, operands) => json!({op.name(): operands.iter().map(Self::to_json).collect::<Json>()}),
+            Self::Member(member) => json!({"in": [member.part.to_json(), member.list]}),
             Self::Fractional(split) => json!({"fractional": split.to_json()}),
             Self::Shared(name, _) => json!({"$ref": &**name}),
         }
@@ -173,6 +208,7 @@ impl Expr {
         match self {
             Self::List(items) | Self::Call(_, items) => items.iter().for_each(visit),
             Self::Computed(name) => visit(name),
+            Self::Member(member) => visit(&member.part),
             Self::Otherwise(both) => {
                 visit(&both.0);
                 visit(&both.1);

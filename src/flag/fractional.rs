@@ -127,7 +127,9 @@ impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
         let mut scratch = Scratch::new();
         scratch.push(&[0; cbor::HEAD_BYTES_MAX]);
         for part in parts {
-            self.eval(part, scope).write_text(&mut scratch);
+            let value = self.eval(part, scope);
+            self.spend(value.extent().1);
+            value.write_text(&mut scratch);
         }
         match self.hashing {
             Hashing::V3 => murmur3(cbor::text_in_place(&mut scratch)),

@@ -15,9 +15,9 @@ impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
         let mut merged = Vec::new();
         for operand in operands {
             let value = self.eval(operand, scope);
+            self.spend(value.length());
             if value.is_list() { merged.extend(value.items()) } else { merged.push(value) }
         }
-        self.spend(merged.len());
         Value::List(merged)
     }
 

@@ -18,7 +18,7 @@ mod tests;
 pub use trace::{Trace, TraceStep};
 pub use value::Value;
 
-pub(crate) use expr::{Expr, Fractional, Op, Pair, Weight};
+pub(crate) use expr::{Expr, Fractional, Member, Op, Pair, Weight};
 pub(crate) use fractional::{WEIGHT_SUM_MAX, whole_weight};
 pub(crate) use semver::{COMPARISONS, Version};
 
@@ -184,7 +184,9 @@ impl Flag {
         self.variants.iter().position(|variant| &*variant.name == name).map(|at| VariantId(at as u16))
     }
 
-    /// Every name that the rule may read, in reading order, with repetitions.
+    /// Every name that a `var` of the rule may read, in reading order, with repetitions.
+    ///
+    /// Names that a rule computes, those in `missing`, and the targeting key that `fractional` reads are not among them.
     pub fn vars(&self) -> impl Iterator<Item = &Var> {
         let mut found = Vec::new();
         if let Some(root) = self.root() {

@@ -10,11 +10,17 @@ use super::semver::Version;
 use super::trace::Tracer;
 use super::value::Value;
 
+/// How many bytes or list items may be looked through at the price of one expression.
+const SCANNED_A_STEP: usize = 64;
+
 impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
     /// `==`, `!=`, `===`, `!==` and `in`.
     pub(super) fn relate(&mut self, op: Op, operands: &'a [Expr], scope: Scope<'_, 'a>) -> Value<'a> {
         let left = self.operand(operands, 0, scope);
         let right = self.operand(operands, 1, scope);
+        if op == Op::In {
+            self.spend(right.length() / SCANNED_A_STEP);
+        }
         Value::Bool(match op {
             Op::Equal => loosely_equal(&left, &right),
             Op::NotEqual => !loosely_equal(&left, &right),
@@ -60,9 +66,11 @@ impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
     pub(super) fn cat(&mut self, operands: &'a [Expr], scope: Scope<'_, 'a>) -> Value<'a> {
         let mut text = String::new();
         for operand in operands {
-            self.eval(operand, scope).write_text(&mut text);
+            let value = self.eval(operand, scope);
+            // Before the text grows: a rule that doubles it again and again is stopped early.
+            self.spend(value.extent().1);
+            value.write_text(&mut text);
         }
-        self.spend(text.len() / 16);
         Value::Str(Cow::Owned(text))
     }
 
@@ -70,6 +78,7 @@ impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
     pub(super) fn substr(&mut self, operands: &'a [Expr], scope: Scope<'_, 'a>) -> Value<'a> {
         let source = self.operand(operands, 0, scope);
         let text = source.to_text();
+        self.spend(text.len() / SCANNED_A_STEP);
         let start = self.operand(operands, 1, scope).to_number();
         let count = text.chars().count() as f64;
         let start = if start < 0.0 { (count + start).max(0.0) } else { start.min(count) };

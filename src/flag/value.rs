@@ -122,6 +122,16 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The bytes of a string or the items of a list; 0 for all else.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Str(text) => text.len(),
+            Self::Json(serde_json::Value::Array(items)) => items.len(),
+            Self::List(items) => items.len(),
+            _ => 0,
+        }
+    }
+
     /// How deep it nests and about how much of it there is, in items and 16-byte pieces of text.
     pub(super) fn extent(&self) -> (usize, usize) {
         match self {

@@ -44,7 +44,10 @@ impl Health {
 
 /// The health of all endpoints; a worker asks it only when it builds its pools.
 #[derive(Debug, Default)]
-pub struct HealthRegistry(Mutex<HashMap<(Box<str>, SocketAddr), Arc<Health>>>);
+pub struct HealthRegistry(Mutex<HashMap<Key, Arc<Health>>>);
+
+/// An upstream's name and one of its addresses.
+type Key = (Box<str>, SocketAddr);
 
 impl HealthRegistry {
     /// The health of an upstream's address, kept over generations.

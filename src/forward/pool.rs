@@ -359,7 +359,7 @@ impl Drop for OpenConnection {
 async fn within<F: Future>(watch: &Watch, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| {
-        if watch.take_upstream_expiry() {
+        if watch.take_expiry(Wait::Upstream) {
             return Poll::Ready(None);
         }
         future.as_mut().poll(cx).map(Some)

@@ -1,8 +1,11 @@
 //! Owns what upstreams are told about the client: X-Forwarded-* and Forwarded (rule P9, RFC 7239).
 
+use std::net::{IpAddr, SocketAddr};
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::names;
+use super::policy::Policy;
 use super::request::ForwardContext;
 use super::seen::Seen;
 
@@ -32,6 +35,28 @@ pub(super) fn set(headers: &mut HeaderMap, seen: Seen, context: &ForwardContext<
     } else if context.policy.forwarded || seen.has(Seen::FORWARDED) {
         headers.insert(header::FORWARDED, peer.forwarded.clone());
     }
+}
+
+/// Finds the client behind trusted proxies: the last address in `X-Forwarded-For` that is not one of theirs.
+///
+/// Only what trusted proxies wrote is read, from the nearest backwards; a stranger's own claims stand further left.
+pub fn client_address(headers: &HeaderMap, peer: IpAddr, policy: &Policy) -> IpAddr {
+    let is_trusted = |address: IpAddr| policy.trusted.iter().any(|network| network.contains(address));
+    let lines = headers.get_all(names::X_FORWARDED_FOR).iter().rev();
+    let mut hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map_while(hop_address);
+    let mut client = peer.to_canonical();
+    while is_trusted(client) {
+        let Some(before) = hops.next() else { break };
+        client = before;
+    }
+    client
+}
+
+/// Reads one element: an address, with or without a port.
+fn hop_address(element: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(element).ok()?.trim();
+    let with_port = || text.parse::<SocketAddr>().map(|socket| socket.ip());
+    text.parse::<IpAddr>().or_else(|_| with_port()).map(|address| address.to_canonical()).ok()
 }
 
 /// Joins the lines of a field and adds one element, so that no reader can take a line for the whole.

@@ -22,5 +22,6 @@ mod via;
 #[cfg(test)]
 mod tests;
 
+pub use forwarded::client_address;
 pub use policy::{Peer, Policy, Pseudonym, TraceMode};
 pub use request::{Admitted, BodyKind, Facts, ForwardContext, Upgrade};

@@ -155,7 +155,7 @@ impl AccessWriter {
         }
     }
 
-    /// Every n-th request on the average, without dice: the share is exact over any stretch.
+    /// Every n-th request on the average, without chance: the share is exact over any stretch.
     fn is_sampled(&mut self, record: &AccessRecord<'_>) -> bool {
         if record.fault.is_some() || record.status >= 500 {
             return true;

@@ -65,8 +65,8 @@ pub fn init(options: &LogOptions, dropped: Arc<Tally>) -> Result<LogGuard, Loggi
         let text = payload.downcast_ref::<&str>().copied();
         let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
         match panic.location() {
-            Some(at) => tracing::error!(message, file = at.file(), line = at.line(), "panic"),
-            None => tracing::error!(message, "panic"),
+            Some(at) => tracing::error!(file = at.file(), line = at.line(), "panic: {message}"),
+            None => tracing::error!("panic: {message}"),
         }
     }));
     Ok(guard)

@@ -65,7 +65,7 @@ impl Answer {
 
 impl Passed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        if self.waiting && self.watch.take_upstream_expiry() {
+        if self.waiting && self.watch.take_expiry(Wait::Upstream) {
             return Poll::Ready(Some(Err(self.fail(Fault::ResponseStalled))));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);

@@ -25,6 +25,10 @@ use crate::limits::{Limit, Limits};
 
 /// hyper's smallest read buffer; a smaller head limit is held by its head size limit.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
+/// Header fields where `fields_max` is off: hyper reserves room for all of them with each head.
+const FIELDS_UNLIMITED: usize = 1024;
+/// Bytes of a head where `head_bytes_max` is off.
+const HEAD_BYTES_UNLIMITED: usize = 1024 * 1024;
 
 /// A client connection, as its requests see it.
 pub(super) struct Connection {
@@ -98,7 +102,8 @@ async fn serve(connection: Rc<Connection>, stream: TcpStream) {
             state.watch.set_waker(cx.waker());
             known = true;
         }
-        if let Some(wait) = state.watch.expired().filter(|wait| *wait != Wait::Upstream) {
+        // The wait for the upstream and that for a body nobody reads end in an answer, where they are waited for.
+        if let Some(wait) = state.watch.expired().filter(|wait| !matches!(wait, Wait::Upstream | Wait::Discard)) {
             return Poll::Ready(End::Expired(wait));
         }
         // A panic costs this connection and nothing else.
@@ -118,10 +123,15 @@ fn server(limits: &Limits) -> http1::Builder {
     let mut server = http1::Builder::new();
     server
         .half_close(true)
-        .max_headers(limits.fields_max)
-        .max_header_size(limits.head_bytes_max)
-        .max_buf_size(limits.head_bytes_max.max(BUFFER_BYTES_MIN));
+        .max_headers(or_at_most(limits.fields_max, FIELDS_UNLIMITED))
+        .max_header_size(or_at_most(limits.head_bytes_max, HEAD_BYTES_UNLIMITED))
+        .max_buf_size(or_at_most(limits.head_bytes_max, HEAD_BYTES_UNLIMITED).max(BUFFER_BYTES_MIN));
     server
+}
+
+/// A limit, or what stands for none where hyper needs a number.
+fn or_at_most(limit: usize, unlimited: usize) -> usize {
+    if limit == 0 { unlimited } else { limit }
 }
 
 /// Counts what ended a connection before its time.
@@ -137,8 +147,7 @@ fn account(connection: &Rc<Connection>, end: &End) {
                 Wait::Body => Limit::BodyIdle,
                 Wait::BodyRate => Limit::BodyRate,
                 Wait::Write => Limit::WriteStall,
-                Wait::Discard => Limit::Discard,
-                Wait::Tunnel | Wait::Upstream => Limit::TunnelIdle,
+                Wait::Tunnel | Wait::Upstream | Wait::Discard => Limit::TunnelIdle,
             };
             metrics.limit(limit);
             if *wait == Wait::Head && connection.state.bytes().0 > 0 {

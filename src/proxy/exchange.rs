@@ -1,7 +1,7 @@
 //! Owns the record of one exchange: whatever way it ends, it is counted and logged once.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +41,7 @@ pub(super) struct Exchange {
 struct Line {
     unix_ms: u64,
     request_id: u128,
+    client: IpAddr,
     method: Method,
     uri: Uri,
     host: Box<str>,
@@ -58,6 +59,7 @@ impl Exchange {
             Box::new(Line {
                 unix_ms: unix_ms(),
                 request_id: worker.request_id(),
+                client: connection.address.ip(),
                 method: parts.method.clone(),
                 uri: parts.uri.clone(),
                 host: Box::default(),
@@ -103,6 +105,13 @@ impl Exchange {
     pub(super) fn routed_by(&mut self, host: &str) {
         if let Some(line) = &mut self.line {
             line.host = host.into();
+        }
+    }
+
+    /// Notes the client, where it is not the peer but one behind a trusted proxy.
+    pub(super) fn came_from(&mut self, client: IpAddr) {
+        if let Some(line) = &mut self.line {
+            line.client = client;
         }
     }
 
@@ -220,7 +229,7 @@ impl Exchange {
             unix_ms: line.unix_ms,
             request_id: line.request_id,
             trace_id: line.trace_id,
-            client: self.connection.address.ip().to_canonical(),
+            client: line.client.to_canonical(),
             method: line.method.as_str().as_bytes(),
             host: line.host.as_bytes(),
             path: line.uri.path().as_bytes(),

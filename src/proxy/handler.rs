@@ -1,13 +1,16 @@
 //! Owns what happens to a request, stage by stage: admit, decide, prepare, exchange, answer.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 
 use http::header::{CONNECTION, SET_COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
@@ -21,7 +24,7 @@ use crate::decision::{self, Decision, Undecided};
 use crate::fault::{Fault, Side};
 use crate::forward::{Exchanged, RequestBody};
 use crate::head::answer::Afterwards;
-use crate::head::{Facts, ForwardContext, Upgrade, answer, names, request, response};
+use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
 use crate::limits::Limit;
 use crate::upstream::{Rewrite, Upstream};
 
@@ -77,7 +80,12 @@ async fn serve(
         let afterwards = discard(connection, facts, body).await;
         return Ok(own(answer::options(afterwards), exchange));
     }
-    let decision = match decide(connection, view, &parts, &admitted.host) {
+    let client = match connection.peer.is_trusted() {
+        true => head::client_address(&parts.headers, connection.address.ip(), &options.policy),
+        false => connection.address.ip(),
+    };
+    exchange.came_from(client);
+    let decision = match decide(view, &parts, &admitted.host, client) {
         Ok(decision) => decision,
         Err(fault) => {
             let afterwards = discard(connection, facts, body).await;
@@ -103,7 +111,7 @@ async fn serve(
     match upstream.exchange(Request::from_parts(parts, body), &exchange.watch().clone(), response_ms).await {
         Ok(exchanged) => {
             progress.answered.set(true);
-            answer(connection, exchange, exchanged, upstream.upstream(), sent)
+            answer(connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
         }
         Err(error) => {
             if let Some(endpoint) = error.endpoint {
@@ -119,14 +127,14 @@ async fn serve(
 }
 
 /// Decides who serves.
-fn decide<'s>(connection: &Connection, view: &'s View, parts: &Parts, host: &str) -> Result<Decision<'s>, Fault> {
+fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Result<Decision<'s>, Fault> {
     let head = decision::Head {
         method: &parts.method,
         host,
         path: parts.uri.path(),
         query: parts.uri.query(),
         headers: &parts.headers,
-        client: connection.address.ip(),
+        client,
         secure: false,
         now_unix_s: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX),
         fresh_key,
@@ -165,10 +173,9 @@ fn prepare(
         shown_decision = options.expose_decision.then(|| value.clone());
         parts.headers.insert(names::BANYAN_DECISION, value);
     }
-    if let Some(key) = decision.targeting_key.as_deref().filter(|_| upstream.version_key) {
-        if let Ok(value) = HeaderValue::from_str(key) {
-            parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
-        }
+    let version_key = decision.targeting_key.as_deref().filter(|_| upstream.version_key);
+    if let Some(value) = version_key.and_then(|key| HeaderValue::from_str(key).ok()) {
+        parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
     }
     rewrite(parts, &upstream.rewrite)?;
     let set_cookie = decision.set_cookie.clone();
@@ -203,7 +210,7 @@ fn answer(
     exchanged: Exchanged,
     upstream: &std::sync::Arc<Upstream>,
     sent: Sent,
-) -> Result<Response<Answer>, Refused> {
+) -> Result<Response<Answer>, Box<Refused>> {
     let Exchanged { mut response, lease } = exchanged;
     exchange.reached(lease.address(), lease.reused);
     let upstream_upgrade = response.extensions_mut().remove::<OnUpgrade>();
@@ -212,7 +219,7 @@ fn answer(
         Ok(facts) => facts,
         Err(fault) => {
             lease.failed(upstream);
-            return Err(Refused { exchange, fault, afterwards: Afterwards::Close });
+            return Err(Box::new(Refused { exchange, fault, afterwards: Afterwards::Close }));
         }
     };
     response::prepare(&mut parts, facts);
@@ -265,23 +272,28 @@ async fn discard(connection: &Connection, facts: Facts, mut body: Incoming) -> A
         return Afterwards::Close;
     }
     let mut left = limits.discard_bytes_max;
-    connection.state.watch.start(Wait::Discard, limits.discard_timeout_ms);
-    let afterwards = loop {
-        match body.frame().await {
-            None => break Afterwards::KeepOpen,
-            Some(Err(_)) => break Afterwards::Close,
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                if bytes > left {
-                    connection.worker.metrics.limit(Limit::Discard);
-                    break Afterwards::Close;
+    let watch = &connection.state.watch;
+    watch.start(Wait::Discard, limits.discard_timeout_ms);
+    let read = poll_fn(|cx| {
+        while !watch.take_expiry(Wait::Discard) {
+            match ready!(Pin::new(&mut body).poll_frame(cx)) {
+                None => return Poll::Ready(Some(Afterwards::KeepOpen)),
+                Some(Err(_)) => return Poll::Ready(Some(Afterwards::Close)),
+                Some(Ok(frame)) => {
+                    let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    let Some(rest) = left.checked_sub(bytes) else { break };
+                    left = rest;
                 }
-                left -= bytes;
             }
         }
-    };
-    connection.state.watch.stop(Wait::Discard);
-    afterwards
+        Poll::Ready(None)
+    })
+    .await;
+    watch.stop(Wait::Discard);
+    read.unwrap_or_else(|| {
+        connection.worker.metrics.limit(Limit::Discard);
+        Afterwards::Close
+    })
 }
 
 /// A targeting key for a visitor without one: 128 random bits in hexadecimal.

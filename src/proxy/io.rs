@@ -1,6 +1,7 @@
 //! Owns the byte stream of a client connection: it counts, and it starts and stops the waits that bytes decide.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -11,6 +12,9 @@ use tokio::net::TcpStream;
 
 use crate::clock::{Wait, Watch};
 use crate::limits::Limits;
+
+/// Bytes read at once from a client that is not listened to any more.
+const LINGER_BUFFER_BYTES: usize = 4 * 1024;
 
 /// What a client connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(super) struct StreamState {
     sent: AtomicU64,
     head_timeout_ms: u32,
     write_stall_timeout_ms: u32,
+    /// How long a closed connection may go on reading; the limit on unread bodies, which it is about.
+    linger_ms: u32,
     /// How long an upgraded connection may be silent; set with the upgrade.
     tunnel_idle_ms: AtomicU64,
 }
@@ -52,6 +58,7 @@ impl StreamState {
             sent: AtomicU64::new(0),
             head_timeout_ms: limits.head_timeout_ms,
             write_stall_timeout_ms: limits.write_stall_timeout_ms,
+            linger_ms: limits.discard_timeout_ms,
             tunnel_idle_ms: AtomicU64::new(0),
         })
     }
@@ -137,11 +144,30 @@ impl StreamState {
 pub(super) struct ClientStream {
     inner: TcpStream,
     state: Arc<StreamState>,
+    /// The client has sent all it will send.
+    is_read: bool,
+    /// Our end has been closed.
+    is_shut: bool,
 }
 
 impl ClientStream {
     pub(super) fn new(inner: TcpStream, state: Arc<StreamState>) -> Self {
-        Self { inner, state }
+        Self { inner, state, is_read: false, is_shut: false }
+    }
+
+    /// Reads what the client still sends, for a while, after our end was closed.
+    ///
+    /// Closing a socket with unread bytes resets it, and a reset can overtake the answer that explains it (RFC 9112
+    /// section 9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.is_read && !self.state.watch.take_expiry(Wait::Discard) {
+            let mut scratch = [MaybeUninit::uninit(); LINGER_BUFFER_BYTES];
+            let mut scratch = ReadBuf::uninit(&mut scratch);
+            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut scratch));
+            self.is_read = read.is_err() || scratch.filled().is_empty();
+        }
+        self.state.watch.stop(Wait::Discard);
+        Poll::Ready(())
     }
 }
 
@@ -149,7 +175,9 @@ impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        self.state.read((buf.filled().len() - before) as u64);
+        let bytes = buf.filled().len() - before;
+        self.is_read |= bytes == 0 && buf.remaining() > 0;
+        self.state.read(bytes as u64);
         Poll::Ready(Ok(()))
     }
 }
@@ -166,7 +194,15 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        if !self.is_shut {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+            self.is_shut = true;
+            if self.state.activity() == Activity::Tunnel || self.state.linger_ms == 0 {
+                self.is_read = true;
+            }
+            self.state.watch.start(Wait::Discard, self.state.linger_ms);
+        }
+        self.poll_linger(cx).map(Ok)
     }
 
     fn is_write_vectored(&self) -> bool {

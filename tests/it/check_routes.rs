@@ -291,6 +291,28 @@ fn a_flag_that_no_route_uses_is_a_warning() {
 }
 
 #[test]
+fn a_name_that_no_request_has_is_a_warning() {
+    let rule =
+        "targeting: {if: [{in: [{var: tenent}, [{var: plan}, {var: header.x-a}, {var: tenant}]]}, modern, null]}";
+    let flags = FLAGS.replace("variants: {legacy", &format!("{rule}\n    variants: {{legacy"));
+    let outcome = compiled(&flags, &format!("{UPSTREAMS}{ROUTES}context: {{tenant: header:x-tenant}}\n"));
+    assert!(outcome.draft.is_some());
+    super::snapshot!("routes_unmapped", shown(&outcome));
+}
+
+#[test]
+fn a_split_without_an_identity_is_a_warning() {
+    let split = |rule: &str| {
+        let flags = FLAGS.replace("variants: {legacy", &format!("targeting: {rule}\n    variants: {{legacy"));
+        compiled(&flags, &format!("{UPSTREAMS}{ROUTES}"))
+    };
+    let by_key = split("{fractional: [[modern, 10], [legacy, 90]]}");
+    assert_eq!(codes(&by_key), ["no-identity"], "{}", shown(&by_key));
+    assert_eq!(codes(&split("{if: [{in: [{var: targetingKey}, [a, b]]}, modern, null]}")), ["no-identity"]);
+    assert_eq!(codes(&split("{fractional: [{var: header.x-user}, [modern, 10], [legacy, 90]]}")), [""; 0]);
+}
+
+#[test]
 fn a_broken_flag_is_not_said_to_be_unknown_too() {
     let broken = FLAGS.replace("    variants: {legacy: legacy, modern: modern}\n", "");
     let outcome = compiled(&broken, &format!("{UPSTREAMS}{ROUTES}"));
@@ -301,7 +323,7 @@ fn a_broken_flag_is_not_said_to_be_unknown_too() {
 /// `count` flags and as many routes that use them.
 fn many(count: usize) -> (String, String) {
     let mut flags = String::from("flags:\n");
-    let mut routes = format!("{UPSTREAMS}routes:\n");
+    let mut routes = format!("identity: {{targeting_key: [cookie:id]}}\n{UPSTREAMS}routes:\n");
     for number in 0..count {
         flags += &format!(
             "  f{number}: {{state: ENABLED, variants: {{a: a, b: b}}, defaultVariant: a, metadata: {{owner: t}}, "
@@ -444,6 +466,64 @@ fn endpoints_are_read_in_all_their_spellings() {
 }
 
 #[test]
+fn the_shipped_routes_take_what_their_comments_say() {
+    let flags =
+        [("a.yaml", include_str!("../../flags/orders.yaml")), ("b.yaml", include_str!("../../flags/search.yaml"))];
+    let snapshot = snapshot_of(compile_files(&flags, &[("a.yaml", include_str!("../../routes/shop.yaml"))], None), 1);
+    let name = |path| &*find(&snapshot, path).name;
+    assert_eq!(
+        ["/", "/a/b", "/api/orders/7", "/api/orders/7/lines", "/api/orders", "/search", "/search/x"].map(name),
+        ["rest", "rest", "orders", "orders", "orders", "search", "rest"]
+    );
+}
+
+#[test]
+fn half_written_files_are_no_crash_and_pass_only_between_complete_entries() {
+    let (flags, routes) = (include_str!("../../flags/orders.yaml"), include_str!("../../routes/shop.yaml"));
+    let search = include_str!("../../flags/search.yaml");
+    let whole = compile_files(&[("a.yaml", flags), ("b.yaml", search)], &[("a.yaml", routes)], None);
+    let before = snapshot_of(whole, 1);
+    for end in (0..flags.len()).filter(|end| flags.is_char_boundary(*end)) {
+        let cut = compile_files(&[("a.yaml", &flags[..end]), ("b.yaml", search)], &[("a.yaml", routes)], Some(&before));
+        // A flag is one once its variants are whole; whatever follows is optional.
+        assert!(cut.draft.is_none() || flags[..end].contains("complete: complete}"), "{}", &flags[..end]);
+        assert!(shown(&cut).len() < 100_000);
+    }
+    for end in (0..routes.len()).filter(|end| routes.is_char_boundary(*end)) {
+        let cut = compile_files(&[("a.yaml", flags), ("b.yaml", search)], &[("a.yaml", &routes[..end])], Some(&before));
+        let inside = routes[..end].matches(['{', '[']).count() != routes[..end].matches(['}', ']']).count();
+        assert!(cut.draft.is_none() || !inside, "{}", &routes[..end]);
+        assert!(cut.draft.is_none() || routes[..end].contains("name: orders"), "{}", &routes[..end]);
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 300, ..Default::default() })]
+
+    /// Whatever becomes of a file, there is a report or a snapshot, never both or neither, and it can be shown.
+    #[test]
+    fn damaged_files_are_refused_or_compiled_and_never_a_crash(
+        edits in proptest::collection::vec((0..2_000_usize, 0..30_usize, "[\\PC\n\t{}\\[\\]:,\"#&*-]{0,8}"), 1..4),
+        in_routes: bool,
+    ) {
+        let (flags, routes) = (include_str!("../../flags/orders.yaml"), include_str!("../../routes/shop.yaml"));
+        let mut text: Vec<char> = (if in_routes { routes } else { flags }).chars().collect();
+        for (at, length, more) in edits {
+            let start = at.min(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, more.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let (flags, routes) = if in_routes { (flags, &*text) } else { (&*text, routes) };
+        let outcome = compiled(flags, routes);
+        proptest::prop_assert_eq!(outcome.draft.is_none(), outcome.report.has_errors());
+        for format in [Format::Text { colour: false }, Format::Json, Format::Github] {
+            outcome.report.render(format);
+        }
+    }
+}
+
+#[test]
 fn twenty_thousand_routes_and_flags_compile_in_linear_time() {
     let (flags, routes) = many(20_000);
     let split = |text: &str, head: &str| -> Vec<String> {
@@ -452,7 +532,7 @@ fn twenty_thousand_routes_and_flags_compile_in_linear_time() {
         lines.chunks(5_000).map(|part| format!("{head}{}\n", part.join("\n"))).collect()
     };
     let (flag_files, mut route_files) = (split(&flags, "flags:\n"), split(&routes, "routes:\n"));
-    route_files.push(UPSTREAMS.to_owned());
+    route_files.push(format!("{UPSTREAMS}identity: {{targeting_key: [cookie:id]}}\n"));
     let named = |texts: Vec<String>| -> Vec<(String, String)> {
         texts.into_iter().enumerate().map(|(number, text)| (format!("{number}.yaml"), text)).collect()
     };

@@ -159,4 +159,8 @@ fn a_reader_that_goes_away_is_no_crash() {
 #[test]
 fn help_teaches() {
     super::snapshot!("help_check", out(&banyan(repository(), &["check", "--help"], &[("COLUMNS", "100")])));
+    let serve = out(&banyan(repository(), &["serve", "--help"], &[]));
+    for taught in ["  head_bytes_max=32768\n", "BANYAN_LISTEN", "--settings banyan.yaml", "beats the environment"] {
+        assert!(serve.contains(taught), "{taught}: {serve}");
+    }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use banyan::config::{FileSet, Format};
 use tempfile::TempDir;
@@ -47,6 +49,59 @@ fn a_config_map_is_read_once_through_its_links() {
     let after = FileSet::read(dir.path());
     assert_eq!(after.files[0].text, "flags: {a: 2}\n");
     assert_ne!(before.hash, after.hash);
+}
+
+#[test]
+fn a_config_map_that_is_swapped_while_it_is_read_is_never_half_old_half_new() {
+    const FILES: usize = 40;
+    let dir = TempDir::new().unwrap();
+    for version in ["..old", "..new"] {
+        for number in 0..FILES {
+            write(&dir, &format!("{version}/{number}.yaml"), format!("{version}\n"));
+        }
+    }
+    for number in 0..FILES {
+        symlink(format!("..data/{number}.yaml"), dir.path().join(format!("{number}.yaml"))).unwrap();
+    }
+    let swap = |version: &str| {
+        symlink(version, dir.path().join("..next")).unwrap();
+        fs::rename(dir.path().join("..next"), dir.path().join("..data")).unwrap();
+    };
+    swap("..old");
+    // Each read is met by one swap, at another moment of it every time.
+    let (started, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let sets: Vec<FileSet> = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for round in 1.. {
+                while started.load(Ordering::Acquire) < round {
+                    if stop.load(Ordering::Acquire) {
+                        return;
+                    }
+                    std::hint::spin_loop();
+                }
+                let moment = Instant::now();
+                while moment.elapsed() < Duration::from_micros(20) * (round as u32 % 50) {
+                    std::hint::spin_loop();
+                }
+                swap(if round % 2 == 0 { "..old" } else { "..new" });
+            }
+        });
+        let read = |_| {
+            started.fetch_add(1, Ordering::Release);
+            FileSet::read(dir.path())
+        };
+        let sets = (0..300).map(read).collect();
+        stop.store(true, Ordering::Release);
+        sets
+    });
+    let whole = sets.iter().filter(|set| !set.report.has_errors()).count();
+    for set in &sets {
+        assert!(set.report.has_errors() || set.files.len() == FILES);
+        assert!(set.files.iter().all(|file| file.text == set.files[0].text), "half old, half new");
+    }
+    assert!(whole > 250, "only {whole} of 300 reads found a quiet moment");
+    let quiet = FileSet::read(dir.path());
+    assert!(!quiet.report.has_errors());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use banyan::config::{self, ConfigFile, Report};
+use banyan::compile::{self, Options};
+use banyan::config::{self, ConfigFile, FileSet, Format, Report, Severity};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -151,4 +152,59 @@ fn flagds_own_examples_are_judged_as_flagd_judges_them() {
     }
     println!("{judged} example files of flagd judged alike");
     assert!(judged >= 15, "only {judged} example files found");
+}
+
+/// What `check` says about a flag file beside one plain route; without warnings, such as that no route uses a flag.
+fn refusals(flags: &str) -> Vec<String> {
+    let routes = "upstreams: {a: {endpoints: [\"127.0.0.1:1\"]}}\nroutes: [{name: a, match: {path: /}, upstream: a}]\n";
+    let flags = FileSet::from_texts("flags", [("a.json", flags)]);
+    let outcome =
+        compile::compile(&flags, &FileSet::from_texts("routes", [("a.yaml", routes)]), &Options::default(), None);
+    let errors = outcome.report.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+    assert_eq!(outcome.draft.is_none(), outcome.report.has_errors());
+    let rendered = Report { diagnostics: errors.cloned().collect() }.render(Format::Text { colour: false });
+    if rendered.is_empty() { Vec::new() } else { vec![rendered] }
+}
+
+#[test]
+fn the_router_refuses_what_flagds_schema_refuses() {
+    for (folder, valid) in [("positive", true), ("negative", false)] {
+        for entry in std::fs::read_dir(flagd_examples().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let value: Value = serde_json::from_str(&text).unwrap();
+            let valid = valid && !value["flags"].is_array();
+            let refused = refusals(&text);
+            // Stricter than flagd where design 3.1 says so; never laxer.
+            assert!(!refused.is_empty() || valid, "{} was accepted", path.display());
+            if valid && !refused.is_empty() {
+                println!("stricter about {}:\n{}", path.display(), refused[0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_schema_refuses_the_router_refuses() {
+    let schema = schema("flags");
+    let flag = |inner: &str| {
+        format!("flags: {{a: {{state: ENABLED, variants: {{x: x, y: y}}, defaultVariant: x, {inner}}}}}\n")
+    };
+    for inner in [
+        "extra: 1",
+        "metadata: {a: [1]}",
+        "targeting: {unknown: [1]}",
+        "targeting: {if: [true, x], and: [true]}",
+        "targeting: {fractional: [[x, 12.5], [y, 87.5]]}",
+        "targeting: {fractional: []}",
+        "targeting: {fractional: [[x, 1, 2], [y, 1]]}",
+        "targeting: {sem_ver: [{var: v}, \"=>\", 1.0.0]}",
+        "targeting: {starts_with: [{var: v}]}",
+        "targeting: {\"==\": [1]}",
+        "targeting: {$ref: 1}",
+    ] {
+        let text = flag(inner);
+        assert!(!schema.is_valid(&json(&text)), "the schema accepts {inner}");
+        assert!(!refusals(&text).is_empty(), "the router accepts {inner}");
+    }
 }

@@ -166,3 +166,69 @@ fn both_runtime_stages_are_minimal_and_not_root() {
     let local = stage(&dockerfile, "runtime-local").join("\n");
     assert!(!local.contains("--from=build"), "the ready binary comes from the context");
 }
+
+/// The paths that the build stage copies from the tree.
+fn copied(dockerfile: &str) -> Vec<String> {
+    let sources = |line: &String| {
+        let words: Vec<_> = line.strip_prefix("COPY ")?.split_whitespace().map(String::from).collect();
+        Some(words[..words.len() - 1].to_vec())
+    };
+    build_stage(dockerfile).iter().filter_map(sources).flatten().collect()
+}
+
+fn build_stage(dockerfile: &str) -> Vec<String> {
+    let from = dockerfile.split("\nFROM ").find(|stage| stage.starts_with("rust:")).expect("a build stage");
+    from.replace("\\\n", " ").lines().map(|line| line.trim().to_owned()).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        std::fs::create_dir_all(to).expect("a folder");
+        for entry in std::fs::read_dir(from).expect("a folder") {
+            let name = entry.expect("an entry").file_name();
+            copy(&from.join(&name), &to.join(&name));
+        }
+    } else {
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+        std::fs::copy(from, to).expect("a file");
+    }
+}
+
+#[test]
+fn the_build_stage_gets_all_it_needs() {
+    let dockerfile = std::fs::read_to_string(root().join("Dockerfile")).expect("a Dockerfile");
+    let ignored = std::fs::read_to_string(root().join(".dockerignore")).expect("a .dockerignore");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for path in copied(&dockerfile) {
+        assert!(ignored.lines().any(|line| line == format!("!{path}")), ".dockerignore keeps {path} out");
+        copy(&root().join(&path), &folder.path().join(&path));
+    }
+    // A manifest that names a missing target, such as a bench, is refused here.
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(folder.path())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", text(&output));
+    for file in embedded(&root().join("src")) {
+        let path = file.strip_prefix(root()).expect("a file of the tree");
+        assert!(folder.path().join(path).is_file(), "{} is embedded and not copied", path.display());
+    }
+}
+
+/// The files that the sources embed.
+fn embedded(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(embedded(&path));
+        } else if !path.ends_with("tests.rs") {
+            let text = std::fs::read_to_string(&path).expect("text");
+            let names = text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            let file = |name: &str| path.parent().expect("a folder").join(name).canonicalize().expect("it is there");
+            found.extend(names.map(file));
+        }
+    }
+    found
+}

@@ -66,7 +66,7 @@ fn run_provider(hashing: Hashing, left_out: &[&str]) -> usize {
 }
 
 /// The root of the test bed.
-fn testbed() -> PathBuf {
+pub(crate) fn testbed() -> PathBuf {
     let metadata = cargo_metadata::MetadataCommand::new()
         .manifest_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .other_options(["--locked".to_owned()])

@@ -5,6 +5,7 @@
 
 mod framing;
 mod hops;
+mod random;
 mod target;
 mod upstream;
 

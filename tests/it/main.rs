@@ -1,5 +1,7 @@
 //! The integration tests: one binary, real sockets and files.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 mod access_log;
 mod check_report;
 mod check_routes;
@@ -9,12 +11,15 @@ mod config_schema;
 mod config_settings;
 mod container;
 mod decisions;
+mod demo;
 mod deploy;
 mod drain;
 mod explain_verb;
 mod exposition;
 mod flagd_differential;
+mod flagd_findings;
 mod flagd_properties;
+mod flagd_rules;
 mod flagd_support;
 mod flagd_testbed;
 mod flagd_vectors;
@@ -23,9 +28,11 @@ mod hostile;
 mod metrics;
 mod metrics_admin;
 mod reload;
+mod reload_process;
 mod routing;
 mod routing_oracle;
 mod routing_readings;
+mod storm;
 mod support;
 mod websocket;
 

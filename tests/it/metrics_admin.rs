@@ -125,3 +125,14 @@ fn a_body_is_refused_and_the_connection_with_it() {
     assert_problem(&wire.answer(), 413);
     wire.assert_closed();
 }
+
+#[test]
+fn a_closed_door_lets_nobody_in_while_the_rest_goes_on() {
+    let plane = plane(|_| {});
+    let mut open = Wire::connect(plane.handle.address());
+    let ask = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    assert_eq!(open.send(ask).answer().status(), 200);
+    plane.handle.admin_door().close();
+    wait_until("closed", || std::net::TcpStream::connect(plane.handle.address()).is_err());
+    assert_eq!(open.send(ask).answer().status(), 200, "who is in may finish");
+}

@@ -41,7 +41,7 @@ pub(crate) struct Plane {
 impl Plane {
     /// Starts on files with the route `first`, told of changes by the kernel alone: the poll would hide what is missed.
     pub(crate) fn watching() -> Self {
-        Self::start(routes("first"), |plan| plan.poll_ms = 3_600_000)
+        Self::start(routes("first"), |plan| plan.poll_ms = 0)
     }
 
     /// Starts with the poll alone.
@@ -140,6 +140,25 @@ fn a_file_written_in_place_is_seen_again_and_again() {
 }
 
 #[test]
+fn no_edit_of_many_is_missed() {
+    let mut plane = Plane::watching();
+    let path = plane.path("routes/routes.yaml");
+    for edit in 1..=60 {
+        if edit % 10 == 0 {
+            replace(&path, &format!("broken{edit}: ["));
+            plane.wait_for(Reload::Rejected);
+        }
+        let name = format!("edit{edit}");
+        if edit % 2 == 0 {
+            replace(&path, &routes(&name))
+        } else {
+            write(&path, &routes(&name))
+        }
+        plane.wait_for_route(&name);
+    }
+}
+
+#[test]
 fn both_directories_are_watched() {
     let mut plane = Plane::watching();
     let disabled = FLAGS.replace("ENABLED", "DISABLED");
@@ -157,7 +176,7 @@ fn a_config_map_swap_is_seen() {
     symlink("..2026_01", routes_dir.join("..data")).unwrap();
     symlink("..data/routes.yaml", routes_dir.join("routes.yaml")).unwrap();
     let flags_dir = root.path().join("flags");
-    let mut plane = Plane::start_in(root, flags_dir, routes_dir.clone(), |plan| plan.poll_ms = 3_600_000);
+    let mut plane = Plane::start_in(root, flags_dir, routes_dir.clone(), |plan| plan.poll_ms = 0);
     for (version, name) in [("..2026_02", "second"), ("..2026_03", "third")] {
         write(&routes_dir.join(version).join("routes.yaml"), &routes(name));
         symlink(version, routes_dir.join("..data_tmp")).unwrap();
@@ -198,7 +217,7 @@ fn a_directory_that_is_a_link_is_followed_when_it_is_turned() {
     write(&root.path().join("release1/routes.yaml"), &routes("first"));
     write(&root.path().join("release2/routes.yaml"), &routes("second"));
     symlink("release1", &current).unwrap();
-    let mut plane = Plane::start_in(root, flags_dir, current.clone(), |plan| plan.poll_ms = 3_600_000);
+    let mut plane = Plane::start_in(root, flags_dir, current.clone(), |plan| plan.poll_ms = 0);
     symlink("release2", plane.path("turned")).unwrap();
     fs::rename(plane.path("turned"), current).unwrap();
     plane.wait_for_route("second");
@@ -290,7 +309,7 @@ fn a_request_reloads_and_accepts_a_smaller_set() {
     let many = (0..40).fold(routes("first"), |text, number| {
         text + &format!("  - {{name: r{number}, match: {{path: /r{number}}}, upstream: one}}\n")
     });
-    let mut plane = Plane::start(many, |plan| plan.poll_ms = 3_600_000);
+    let mut plane = Plane::start(many, |plan| plan.poll_ms = 0);
     write(&plane.path("routes/routes.yaml"), &routes("second"));
     assert_eq!(plane.wait_for(Reload::Rejected).generation, 1, "suddenly much smaller");
     plane.handle.reload();
@@ -318,7 +337,7 @@ fn a_storm_of_edits_is_coalesced_and_its_end_is_in_force() {
 
 #[test]
 fn replaced_snapshots_are_freed_when_the_last_reader_lets_go() {
-    let mut plane = Plane::start(routes("first"), |plan| plan.poll_ms = 20);
+    let mut plane = Plane::watching();
     let mut reader = plane.store.reader();
     let first = Arc::downgrade(reader.load());
     for name in ["second", "third"] {
@@ -345,6 +364,7 @@ fn the_last_good_files_are_kept() {
         let draft = compile::compile(&flags, &routes, &compile::Options::default(), None).draft?;
         Some(route(&Store::new(draft.into_snapshot(1))))
     };
+    wait_until("what it started from is kept", || kept_route().as_deref() == Some("first"));
     for name in ["second", "third", "fourth"] {
         write(&plane.path("routes/team/a.yaml"), "routes: []\n");
         replace(&plane.path("routes/routes.yaml"), &routes(name));
@@ -374,6 +394,23 @@ fn a_new_name_has_addresses_when_it_comes_into_force() {
     let snapshot = plane.store.snapshot();
     let addresses = &snapshot.upstreams[0].endpoints[0].addresses;
     assert!(!addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
+}
+
+#[test]
+fn a_first_snapshot_can_have_its_names_resolved_before_it_is_served() {
+    let root = TempDir::new().unwrap();
+    let named =
+        routes("first").replace(r#"["http://127.0.0.1:9"]"#, r#"["http://localhost:9", "http://nobody.invalid:9"]"#);
+    write(&root.path().join("flags/flags.yaml"), FLAGS);
+    write(&root.path().join("routes/routes.yaml"), &named);
+    let sets = ["flags", "routes"].map(|name| FileSet::read(&root.path().join(name)));
+    let draft = compile::compile(&sets[0], &sets[1], &compile::Options::default(), None).draft.unwrap();
+    let metrics = Metrics::new();
+    let first = control::resolve_names(draft.into_snapshot(1), &[], &metrics, PATIENCE).unwrap();
+    let [known, unknown] = &*first.upstreams[0].endpoints else { panic!("two endpoints") };
+    assert!(!known.addresses.is_empty() && unknown.addresses.is_empty());
+    assert_eq!(first.generation, 1);
+    assert_eq!(metrics.control.dns_failures.value(), 1);
 }
 
 /// Waits for what sends no notice of its own.

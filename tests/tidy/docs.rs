@@ -34,7 +34,6 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("old monolith", "legacy"),
     ("old service", "legacy"),
     ("old system", "legacy"),
-    ("dice", "bucket"),
 ];
 
 /// The page that lists the forbidden words may say them.

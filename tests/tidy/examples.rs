@@ -15,7 +15,7 @@ const ANY_ROUTES: &str = "upstreams: {any: {endpoints: [\"http://127.0.0.1:9001\
                           routes: [{name: any, match: {path: \"/{*rest}\"}, upstream: any}]\n";
 
 /// A flag file for route blocks that need none.
-const ANY_FLAGS: &str = "flags: {any: {state: ENABLED, variants: {on: true, \"off\": false}, defaultVariant: \"off\", \
+const ANY_FLAGS: &str = "flags: {any: {state: ENABLED, variants: {\"on\": true, \"off\": false}, defaultVariant: \"off\", \
                          metadata: {owner: docs}}}\n";
 
 /// What a YAML block is, by its first keys.

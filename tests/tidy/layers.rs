@@ -52,7 +52,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "control",
         &["compile", "config", "flag", "lifecycle", "listen", "network", "observe", "settings", "snapshot", "upstream"],
     ),
-    ("demo", &["control", "lifecycle", "limits", "listen", "observe", "proxy", "settings", "snapshot"]),
+    ("demo", &["lifecycle", "snapshot"]),
     ("cli", EVERYTHING),
 ];
 

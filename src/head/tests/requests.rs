@@ -4,6 +4,7 @@ use http::{HeaderValue, Method};
 
 use super::*;
 use crate::head::answer;
+use crate::head::client_address;
 use crate::head::names;
 use crate::head::{BodyKind, TraceMode, Upgrade};
 
@@ -331,6 +332,24 @@ fn p9_forwarding_fields_of_trusted_proxies_are_extended() {
     assert_eq!(lines(&bare.headers, "x-forwarded-proto"), "http");
     let hidden = sent_under(&policy, get(&[("connection", "x-forwarded-for"), ("x-forwarded-for", "1.1.1.1")]));
     assert_eq!(lines(&hidden.headers, "x-forwarded-for"), "192.0.2.7");
+}
+
+#[test]
+fn p9_the_client_behind_trusted_proxies() {
+    let policy = Policy {
+        trusted: Box::new(["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]),
+        ..Policy::default()
+    };
+    let client = |peer: &str, lines: &[&str]| {
+        let fields: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+        client_address(&fields_of(&fields), peer.parse().unwrap(), &policy).to_string()
+    };
+    assert_eq!(client("192.0.2.7", &["1.1.1.1"]), "192.0.2.7");
+    assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    assert_eq!(client("10.0.0.1", &["9.9.9.9, 192.0.2.9"]), "192.0.2.9");
+    assert_eq!(client("10.0.0.1", &["9.9.9.9", "192.0.2.9:4711, 10.0.0.2", "[2001:db8::1]:80"]), "192.0.2.9");
+    assert_eq!(client("::ffff:10.0.0.1", &["192.0.2.9, unknown"]), "10.0.0.1");
+    assert_eq!(client("10.0.0.1", &["10.0.0.3,10.0.0.2"]), "10.0.0.3");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use super::{GET, OK};
+use crate::support::router::Setup;
 use crate::support::{Origin, Router};
 
 #[test]
@@ -148,4 +149,35 @@ fn an_answer_with_an_unfinished_upload_does_not_pool_the_connection() {
     assert_eq!(slow.answer().text(), "ok");
     assert_eq!(router.get("/").text(), "ok");
     assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn edits_take_effect_on_open_connections() {
+    let (left, right) = (Origin::ok(), Origin::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nright"));
+    let flags = |variant: &str| {
+        format!(
+            "flags:\n  side:\n    state: ENABLED\n    variants: {{left: left, right: right}}\n    defaultVariant: {variant}\n    metadata: {{owner: tests}}\n"
+        )
+    };
+    let routes = |fallback: &str| {
+        format!(
+            "upstreams:\n  left: {{endpoints: [\"http://{}\"]}}\n  right: {{endpoints: [\"http://{}\"]}}\nroutes:\n  - {{name: all, match: {{path: \"/{{*rest}}\"}}, flag: side, variants: {{left: left, right: right}}, fallback: {fallback}}}\n",
+            left.address, right.address
+        )
+    };
+    let router = Setup::routes(routes("left")).flags(flags("left")).start();
+    let mut wire = router.connect();
+    let mut served_by = |generation: u32| {
+        router.wait_for_metric("banyan_config_generation", &[], f64::from(generation));
+        wire.send(GET);
+        wire.answer().text()
+    };
+    assert_eq!(served_by(1), "ok");
+    router.edit_flags(&flags("right"));
+    assert_eq!(served_by(2), "right");
+    router.edit_flags(&flags("right").replace("ENABLED", "DISABLED"));
+    assert_eq!(served_by(3), "ok");
+    router.edit_routes(&routes("right"));
+    assert_eq!(served_by(4), "right");
+    assert_eq!((left.connections(), right.connections()), (1, 1), "a reload leaves pooled connections alone");
 }

@@ -50,6 +50,16 @@ fn l1_fields_max() {
 }
 
 #[test]
+fn l1_limits_of_the_head_can_be_off() {
+    let origin = Origin::ok();
+    let off = ["head_bytes_max", "field_bytes_max", "fields_max", "target_bytes_max"];
+    let setup = off.into_iter().fold(Setup::upstream(origin.address, ""), |setup, name| setup.limit(name, 0));
+    let router = setup.start();
+    let fields = format!("x-a: {}\r\n", "x".repeat(500)).repeat(200);
+    assert_eq!(router.exchange(format!("GET / HTTP/1.1\r\nhost: a.example\r\n{fields}\r\n")).status(), 200);
+}
+
+#[test]
 fn l1_target_bytes_max() {
     let origin = Origin::ok();
     let router = Router::to(origin.address);

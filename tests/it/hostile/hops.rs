@@ -148,6 +148,19 @@ fn p9_forwarding_fields_of_strangers_are_replaced() {
 }
 
 #[test]
+fn p9_forwarding_fields_of_trusted_proxies_are_extended() {
+    let origin = Origin::ok();
+    let router =
+        Setup::upstream(origin.address, "").arguments(&["--trusted-proxies", "10.0.0.0/8,127.0.0.0/8"]).start();
+    router.exchange(get(CLAIMS));
+    let received = origin.request();
+    assert_eq!(received.field("x-forwarded-for"), "1.1.1.1, 2.2.2.2, 127.0.0.1");
+    assert_eq!(received.field("x-forwarded-proto"), "https");
+    assert_eq!(received.field("x-forwarded-host"), "evil");
+    assert_eq!(received.field("forwarded"), "for=1.1.1.1, for=127.0.0.1;proto=http");
+}
+
+#[test]
 fn p10_underscores() {
     let pair = Pair::start();
     pair.refuses(400, post("content_length: 5\r\n", ""));
@@ -307,4 +320,19 @@ fn our_own_fields_of_clients_are_stripped() {
     for name in ["banyan-decision", "banyan-mirror", "cloudflare-workers-version-key"] {
         assert!(!received.has(name), "{received:?}");
     }
+}
+
+#[test]
+fn p9_rules_on_the_client_address_believe_trusted_proxies_only() {
+    let (left, right) = (Origin::ok(), Origin::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nright"));
+    let flags = "flags:\n  side:\n    state: ENABLED\n    variants: {left: left, right: right}\n    defaultVariant: left\n    targeting: {if: [{\"==\": [{var: client.ip}, 192.0.2.9]}, right]}\n    metadata: {owner: tests}\n";
+    let routes = format!(
+        "upstreams:\n  left: {{endpoints: [\"http://{}\"]}}\n  right: {{endpoints: [\"http://{}\"]}}\nroutes:\n  - {{name: all, match: {{path: \"/{{*rest}}\"}}, flag: side, variants: {{left: left, right: right}}, fallback: left}}\n",
+        left.address, right.address
+    );
+    let claim = get("x-forwarded-for: 1.1.1.1, 192.0.2.9\r\n");
+    let trusting = Setup::routes(routes.clone()).flags(flags).arguments(&["--trusted-proxies", "127.0.0.1"]).start();
+    assert_eq!(trusting.exchange(&claim).text(), "right");
+    assert!(right.request().field("banyan-decision").contains("variant=\"right\""));
+    assert_eq!(Setup::routes(routes).flags(flags).start().exchange(&claim).text(), "ok");
 }

@@ -100,30 +100,30 @@ fn guarded(admin: &Origin, rest: &Origin) -> Router {
 fn h6_no_spelling_reaches_another_route() {
     let (admin, rest) = (Origin::ok(), Origin::ok());
     let router = guarded(&admin, &rest);
-    for target in [
+    let two_readings = [
         "/x/../admin/y",
         "/x/%2e%2e/admin/y",
+        "/x/.%2E/admin/y",
         "/%61dmin/y",
+        "/%41dmin/../admin/y",
         "/admin/../y",
         "/admin/%2e%2e/y",
         "/./admin/y",
         "/admin%2fy",
-    ] {
-        let before = rest.requests().len() + admin.requests().len();
-        let answer = router.get(target);
-        if answer.status() == 400 {
-            assert_eq!(rest.requests().len() + admin.requests().len(), before);
-            continue;
-        }
-        // Where it is not refused, the spelling must have reached the route that an upstream would read.
-        let read = target.replace("%2e", ".").replace("%61", "a");
-        let is_admin = !read.contains("/../") && !read.contains("/./") && read.starts_with("/admin/");
-        let reached = if is_admin { &admin } else { &rest };
-        assert!(reached.requests().iter().any(|request| request.target() == target), "{target}: {}", answer.status());
-        assert!(!read.contains("/../"), "{target} was forwarded");
+        "//admin/y",
+        "/admin;x/y",
+        "/admin\\y",
+        "/x%5c..%5cadmin/y",
+        "/x/..;/admin/y",
+    ];
+    for target in two_readings {
+        assert_eq!(router.get(target).status(), 400, "{target}");
     }
-    assert_eq!(router.get("/admin/y").status(), 200);
-    assert_eq!(admin.requests().last().unwrap().target(), "/admin/y");
+    assert_eq!(admin.connections() + rest.connections(), 0);
+    for (target, reached) in [("/admin/y", &admin), ("/admin/y/./z", &admin), ("/x/../y", &rest), ("/ADMIN/y", &rest)] {
+        assert_eq!(router.get(target).status(), 200, "{target}");
+        assert_eq!(reached.requests().last().unwrap().target(), target);
+    }
 }
 
 #[test]

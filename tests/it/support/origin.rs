@@ -86,6 +86,11 @@ impl Origin {
         self.log.seen.lock().unwrap().requests.clone()
     }
 
+    /// Whole requests after the first `count`.
+    pub(crate) fn requests_after(&self, count: usize) -> Vec<Message> {
+        self.log.seen.lock().unwrap().requests[count..].to_vec()
+    }
+
     /// The only request so far.
     pub(crate) fn request(&self) -> Message {
         let mut requests = self.requests();
@@ -105,10 +110,6 @@ impl Origin {
 
     pub(crate) fn wait_for_requests(&self, count: usize) {
         self.wait(&format!("{count} requests"), |seen| seen.requests.len() >= count);
-    }
-
-    pub(crate) fn wait_for_connections(&self, count: usize) {
-        self.wait(&format!("{count} connections"), |seen| seen.bytes.len() >= count);
     }
 
     /// Waits until the router has ended so many connections.
@@ -210,9 +211,5 @@ impl Exchange {
     pub(crate) fn reset_at_end(&self) {
         let socket = socket2::SockRef::from(&self.reader.stream.stream);
         socket.set_linger(Some(Duration::ZERO)).unwrap();
-    }
-
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.reader.stream.stream
     }
 }

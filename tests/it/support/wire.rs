@@ -84,6 +84,12 @@ impl Wire {
         assert!(rest.is_empty(), "more bytes came: {:?}", String::from_utf8_lossy(&rest));
     }
 
+    /// The router must close in order, without a reset that could overtake its answer.
+    pub(crate) fn assert_closed_in_order(&mut self) {
+        while self.reader.fill().expect("no reset") {}
+        assert!(self.reader.buffer.is_empty());
+    }
+
     /// Another request must be answered on this connection.
     pub(crate) fn assert_reusable(&mut self) {
         self.send("GET /again HTTP/1.1\r\nhost: a.example\r\n\r\n");
