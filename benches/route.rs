@@ -17,6 +17,9 @@ const SIZES: [usize; 3] = [10, 1_000, 100_000];
 /// Requests over which a measurement goes round, so that one hot cache line does not stand for a table.
 const REQUESTS: usize = 1_000;
 
+/// Routes in one file; 100,000 in one would pass the limit of a file's size.
+const ROUTES_A_FILE: usize = 5_000;
+
 /// What is measured: how often, and whether the figures mean anything.
 struct Plan {
     rounds: usize,
@@ -113,7 +116,15 @@ fn readings(plan: &Plan) {
     let table = RouteTable::build(vec![(matcher, 0), (path("/{*rest}"), 1)]).expect("routes that differ");
     println!("\n{:<42}{:>12}{:>8}", "find, one path", "ns", "ratio");
     let mut first = None;
-    for path in ["/api/r1/17/items", "/api/r1/caf%C3%A9/items", "/api/r1/17;v=1/it%20ems", "/x/..%2f..;/%252e/\\api"] {
+    let longest = format!("/api/r1/{}", "%2561%2e;".repeat(8 * 1024 / 9));
+    let paths = [
+        ("/api/r1/17/items", "/api/r1/17/items"),
+        ("/api/r1/caf%C3%A9/items", "/api/r1/caf%C3%A9/items"),
+        ("/api/r1/17;v=1/it%20ems", "/api/r1/17;v=1/it%20ems"),
+        ("/x/..%2f..;/%252e/\\api", "/x/..%2f..;/%252e/\\api"),
+        ("8 KiB of %2561%2e;", &longest),
+    ];
+    for (name, path) in paths {
         let asked = ask("h", path);
         let took = measure(plan, || {
             for _ in 0..REQUESTS {
@@ -122,21 +133,26 @@ fn readings(plan: &Plan) {
             REQUESTS
         });
         let base = *first.get_or_insert(took);
-        println!("{path:<42}{took:>12.1}{:>8.2}", took / base);
+        println!("{name:<42}{took:>12.1}{:>8.2}", took / base);
     }
 }
 
 /// A set of routes, each split by a flag, as files say it.
 fn snapshot(size: usize) -> Snapshot {
     let flags = "flags:\n  split:\n    state: ENABLED\n    variants: {legacy: legacy, modern: modern}\n    defaultVariant: legacy\n    targeting: {if: [{in: [{var: header.x-tenant}, [acme, umbrella]]}, modern, {fractional: [[modern, 10], [legacy, 90]]}]}\n";
-    let mut routes = String::from(
-        "identity: {targeting_key: [\"header:x-user-id\", \"cookie:session\"]}\nupstreams:\n  a: {endpoints: [\"http://127.0.0.1:9001\"]}\n  b: {endpoints: [\"http://127.0.0.1:9002\"]}\nroutes:\n",
-    );
-    for index in 0..size {
-        routes.push_str(&format!("  - {{name: r{index}, match: {{path: \"/api/r{index}/{{*rest}}\"}}, flag: split, variants: {{legacy: a, modern: b}}, fallback: a}}\n"));
+    let upstreams = "identity: {targeting_key: [\"header:x-user-id\", \"cookie:session\"]}\nupstreams:\n  a: {endpoints: [\"http://127.0.0.1:9001\"]}\n  b: {endpoints: [\"http://127.0.0.1:9002\"]}\n";
+    let route = |index: usize| {
+        format!(
+            "  - {{name: r{index}, match: {{path: \"/api/r{index}/{{*rest}}\"}}, flag: split, variants: {{legacy: a, modern: b}}, fallback: a}}\n"
+        )
+    };
+    let mut files = vec![("upstreams.yaml".to_owned(), upstreams.to_owned())];
+    for start in (0..size).step_by(ROUTES_A_FILE) {
+        let routes: String = (start..size.min(start + ROUTES_A_FILE)).map(route).collect();
+        files.push((format!("r{start}.yaml"), format!("routes:\n{routes}")));
     }
     let flags = FileSet::from_texts("flags", [("flags.yaml", flags)]);
-    let routes = FileSet::from_texts("routes", [("routes.yaml", routes.as_str())]);
+    let routes = FileSet::from_texts("routes", files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
     let outcome = compile(&flags, &routes, &Options::default(), None);
     outcome.draft.expect("files without errors").into_snapshot(1)
 }

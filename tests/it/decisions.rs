@@ -341,3 +341,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_decision_with_a_rule_and_a_split_does_not_allocate() {
+    let rule = r#"{if: [{in: [{var: tenant}, [acme]]}, modern, {fractional: [[modern, 10], [legacy, 90]]}]}"#;
+    let snapshot = snapshot_of(&FLAGS.replace("{fractional: [[modern, 50], [legacy, 50]]}", rule), ROUTES);
+    let in_header = get("/split/17").header("x-user", "ada").header("x-tenant", "umbrella");
+    let in_cookie = get("/split/17").header("cookie", "theme=dark; session=ada");
+    for asked in [in_header, in_cookie] {
+        // The leg of most keys is the monolith, which wants no copy of the key.
+        let decision = asked.decide(&snapshot);
+        assert_eq!((variant(&decision).0, decision.flag.unwrap().bucket.is_some()), (Some("legacy"), true));
+        let counted = allocation_counter::measure(|| drop(decide(&snapshot, &asked.head())));
+        assert_eq!(counted.count_total, 0);
+    }
+}
