@@ -33,7 +33,7 @@ pub(super) struct ExplainArgs {
     /// The method.
     #[arg(long, short = 'X', default_value = "GET", value_name = "METHOD", value_parser = method)]
     method: Method,
-    /// The URL, such as http://shop.example/api/orders/17?x=1; without a host, `-H 'Host: …'` or localhost counts.
+    /// The URL, such as `http://shop.example/api/orders/17?x=1`; without a host, `-H 'Host: …'` or localhost counts.
     #[arg(long, value_name = "URL", value_parser = url)]
     url: Uri,
     /// A request header; may repeat.
