@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::{Request, Response};
 
@@ -60,8 +61,8 @@ struct Idle {
 pub struct Lease {
     endpoint: Rc<Endpoint>,
     connection: Option<HyperConnection>,
-    /// Whether it had carried an exchange before.
-    pub reused: bool,
+    /// How long connecting took; `None` when it came from the pool.
+    pub connected_in: Option<Duration>,
 }
 
 /// An upstream's answer.
@@ -129,9 +130,9 @@ impl Endpoint {
         }
     }
 
-    fn lease(self: &Rc<Self>, connection: HyperConnection, reused: bool) -> Lease {
+    fn lease(self: &Rc<Self>, connection: HyperConnection, connected_in: Option<Duration>) -> Lease {
         self.in_flight.set(self.in_flight.get() + 1);
-        Lease { endpoint: Rc::clone(self), connection: Some(connection), reused }
+        Lease { endpoint: Rc::clone(self), connection: Some(connection), connected_in }
     }
 
     /// The freshest connection that is ready and young enough.
@@ -228,7 +229,7 @@ impl Pool {
             let endpoint = self.choose(None)?;
             let Some(idle) = endpoint.take_idle(self.upstream.timeouts.pool_idle_ms) else { break };
             self.metrics.connections_reused.increment();
-            request = match self.send(endpoint.lease(idle, true), request, watch, response_ms).await {
+            request = match self.send(endpoint.lease(idle, None), request, watch, response_ms).await {
                 Ok(exchanged) => return Ok(exchanged),
                 Err((_, Some(unsent))) => *unsent,
                 Err((error, None)) => return Err(error),
@@ -259,7 +260,7 @@ impl Pool {
         };
         let endpoint = Some(lease.address());
         // A connection that was stale before anything was sent says nothing about the endpoint.
-        let unsent = unsent.filter(|_| lease.reused);
+        let unsent = unsent.filter(|_| lease.connected_in.is_none());
         Err((ForwardError { fault, endpoint }, unsent))
     }
 
@@ -284,6 +285,7 @@ impl Pool {
             self.worker.limit(Limit::UpstreamConnections);
             return Err(failed(Fault::LimitReached));
         }
+        let started = clock::now();
         let opened = OpenConnection::new(&endpoint.open);
         let metrics = Arc::clone(&self.metrics);
         let on_close = move || {
@@ -294,7 +296,7 @@ impl Pool {
         let fault = match connected {
             Some(Ok(connection)) => {
                 self.metrics.connections_opened.increment();
-                return Ok(endpoint.lease(connection, false));
+                return Ok(endpoint.lease(connection, Some(clock::now().saturating_duration_since(started))));
             }
             Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Fault::ConnectTimeout,
             Some(Err(_)) => Fault::ConnectRefused,

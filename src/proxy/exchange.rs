@@ -32,7 +32,9 @@ pub(super) struct Exchange {
     first_byte: Option<Instant>,
     sent: u64,
     request_body: Option<Rc<BodyProgress>>,
-    endpoint: Option<(SocketAddr, bool)>,
+    endpoint: Option<SocketAddr>,
+    /// How long connecting took; `None` for a pooled connection, and before there is one.
+    connected_in: Option<Duration>,
     /// What only the access log needs.
     line: Option<Box<Line>>,
 }
@@ -81,6 +83,7 @@ impl Exchange {
             sent: 0,
             request_body: None,
             endpoint: None,
+            connected_in: None,
             line,
         }
     }
@@ -128,9 +131,10 @@ impl Exchange {
         self.request_body = Some(progress);
     }
 
-    /// Notes the endpoint, and whether its connection came from the pool.
-    pub(super) fn reached(&mut self, endpoint: SocketAddr, reused: bool) {
-        self.endpoint = Some((endpoint, reused));
+    /// Notes the endpoint, and how long connecting took unless its connection came from the pool.
+    pub(super) fn reached(&mut self, endpoint: SocketAddr, connected_in: Option<Duration>) {
+        self.endpoint = Some(endpoint);
+        self.connected_in = connected_in;
     }
 
     /// Notes the response head.
@@ -215,7 +219,7 @@ impl Exchange {
         tracing::warn!(
             route = labels.map(|labels| &*labels.route),
             upstream = labels.map(|labels| &*labels.upstream),
-            endpoint = self.endpoint.map(|(address, _)| tracing::field::display(address)),
+            endpoint = self.endpoint.map(tracing::field::display),
             fault = fault.as_str(),
             status = self.status,
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
@@ -242,12 +246,12 @@ impl Exchange {
             bucket: line.bucket,
             generation: self.view.snapshot.generation,
             upstream: labels.map(|labels| &*labels.upstream),
-            endpoint: self.endpoint.map(|(address, _)| address),
-            reused: self.endpoint.is_some_and(|(_, reused)| reused),
+            endpoint: self.endpoint,
+            reused: self.first_byte.is_some() && self.endpoint.is_some() && self.connected_in.is_none(),
             request_bytes: self.request_body.as_ref().map_or(0, |body| body.bytes.get()),
             response_bytes: self.sent,
             duration,
-            connect: None,
+            connect: self.connected_in,
             first_byte: self.first_byte.map(|at| at.saturating_duration_since(self.started)),
             fault: self.fault,
         }

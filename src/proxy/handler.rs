@@ -115,7 +115,7 @@ async fn serve(
         }
         Err(error) => {
             if let Some(endpoint) = error.endpoint {
-                exchange.reached(endpoint, false);
+                exchange.reached(endpoint, None);
             }
             let fault = progress.broken.get().unwrap_or(error.fault);
             if fault.side() == Side::Upstream {
@@ -212,7 +212,7 @@ fn answer(
     sent: Sent,
 ) -> Result<Response<Answer>, Box<Refused>> {
     let Exchanged { mut response, lease } = exchanged;
-    exchange.reached(lease.address(), lease.reused);
+    exchange.reached(lease.address(), lease.connected_in);
     let upstream_upgrade = response.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, body) = response.into_parts();
     let facts = match response::admit(&parts, &sent.method, sent.asked) {
