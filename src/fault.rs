@@ -79,13 +79,11 @@ pub enum Fault {
     ResponseIncomplete,
     /// The upstream stalled in the middle of its response body.
     ResponseStalled,
-    /// Every endpoint of the upstream is unavailable.
-    Unavailable,
 }
 
 impl Fault {
     /// All faults, by discriminant.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 22] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::UriTooLong,
@@ -108,7 +106,6 @@ impl Fault {
         Self::ResponseMalformed,
         Self::ResponseIncomplete,
         Self::ResponseStalled,
-        Self::Unavailable,
     ];
 
     /// Says who is to blame.
@@ -132,8 +129,7 @@ impl Fault {
             | Self::ConnectionTerminated
             | Self::ResponseMalformed
             | Self::ResponseIncomplete
-            | Self::ResponseStalled
-            | Self::Unavailable => Side::Upstream,
+            | Self::ResponseStalled => Side::Upstream,
         }
     }
 
@@ -153,7 +149,7 @@ impl Fault {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::LimitReached | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LimitReached => StatusCode::SERVICE_UNAVAILABLE,
             Self::DnsError
             | Self::ConnectRefused
             | Self::ConnectionTerminated
@@ -185,7 +181,6 @@ impl Fault {
             Self::ResponseMalformed => "http_protocol_error",
             Self::ResponseIncomplete => "http_response_incomplete",
             Self::ResponseStalled => "connection_read_timeout",
-            Self::Unavailable => "destination_unavailable",
         }
     }
 
@@ -214,7 +209,6 @@ impl Fault {
             Self::ResponseMalformed => "response_malformed",
             Self::ResponseIncomplete => "response_incomplete",
             Self::ResponseStalled => "response_stalled",
-            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -103,6 +103,10 @@ impl Router {
             Some((sockets, successor)) => (sockets, Some(successor)),
             None => (open_sockets(settings)?, None),
         };
+        if !sockets.has_clients() {
+            sockets.open_clients(&settings.listen, settings.workers.get())?;
+        }
+        refuse_public_admin(&sockets)?;
         let sockets = Arc::new(sockets);
         let listeners = sockets.client_addresses();
         let (snapshot, in_force) = first_snapshot(settings, listeners.clone())?;
@@ -140,11 +144,13 @@ fn open_sockets(settings: &Settings) -> Result<Sockets, StartError> {
     if let Some(passed) = Sockets::from_activation(settings.admin)? {
         return Ok(passed);
     }
-    // Health and metrics need no token; they are for the machine and its private network (rule A1).
-    if !network::is_private(settings.admin.ip()) {
-        return Err(StartError::AdminPublic(settings.admin));
-    }
     Ok(Sockets::open(&settings.listen, settings.admin, settings.workers.get())?)
+}
+
+/// Health and metrics need no token: they are for the machine and its private network only (rule A1).
+fn refuse_public_admin(sockets: &Sockets) -> Result<(), StartError> {
+    let address = sockets.admin.local_addr()?;
+    if network::is_private(address.ip()) { Ok(()) } else { Err(StartError::AdminPublic(address)) }
 }
 
 /// The first snapshot, and what it was compiled from.

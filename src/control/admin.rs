@@ -118,7 +118,7 @@ impl Admin {
                 if !(own && target) {
                     return Some(answer::fatal(
                         StatusCode::MISDIRECTED_REQUEST,
-                        "this host is not served here; ask for the listener's address, or allow the name",
+                        "this host is not served here; ask for the listener's address or for localhost",
                     ));
                 }
             }

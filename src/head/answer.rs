@@ -84,6 +84,5 @@ pub const fn explain(fault: Fault) -> &'static str {
         Fault::ResponseMalformed => "the upstream sent an invalid response",
         Fault::ResponseIncomplete => "the upstream cut its response short",
         Fault::ResponseStalled => "the upstream stalled in its response",
-        Fault::Unavailable => "no endpoint of the upstream is available",
     }
 }

@@ -52,6 +52,8 @@ impl Successor {
 
 /// Asks a running process for its sockets; `None` when there is none to ask.
 ///
+/// A process that drains already has only the admin socket left to give.
+///
 /// # Errors
 /// When one answers but does not hand over.
 pub fn take_over(state_dir: &Path) -> io::Result<Option<(Sockets, Successor)>> {
@@ -128,10 +130,8 @@ fn offer_to(mut stream: UnixStream, sockets: &Sockets) -> io::Result<()> {
     if peer.uid != rustix::process::geteuid() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "another user asked for the sockets"));
     }
+    // A process that drains has closed its client listeners: it passes admin's alone.
     let clients = sockets.clients();
-    if clients.is_empty() {
-        return Err(io::Error::other("draining: there are no sockets to pass"));
-    }
     let descriptors: Vec<BorrowedFd<'_>> = clients.iter().chain([&sockets.admin]).map(AsFd::as_fd).collect();
     if descriptors.len() > DESCRIPTORS_MAX {
         return Err(io::Error::other("too many sockets for one hand-over"));

@@ -45,17 +45,21 @@ impl Sockets {
     /// # Errors
     /// When an address is in use, not ours, or needs rights that the process lacks.
     pub fn open(clients: &[SocketAddr], admin: SocketAddr, workers: usize) -> Result<Self, ListenError> {
-        let mut sockets = Vec::with_capacity(clients.len() * workers);
-        for &address in clients {
-            // Port 0 is chosen once; the further workers' sockets share it.
-            let first = listener(address, true)?;
-            let bound = first.local_addr().map_err(|source| ListenError { address, source })?;
-            sockets.push(first);
-            for _ in 1..workers {
-                sockets.push(listener(bound, true)?);
-            }
-        }
-        Ok(Self::new(sockets, listener(admin, false)?))
+        Ok(Self::new(reuse_port_listeners(clients, workers)?, listener(admin, false)?))
+    }
+
+    /// Whether there are client listeners.
+    pub fn has_clients(&self) -> bool {
+        !self.clients().is_empty()
+    }
+
+    /// Opens client listeners beside an admin socket that is there already.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_clients(&self, clients: &[SocketAddr], workers: usize) -> Result<(), ListenError> {
+        self.clients().extend(reuse_port_listeners(clients, workers)?);
+        Ok(())
     }
 
     /// Takes the sockets that systemd passed (`LISTEN_FDS`): the last one is admin's, the others are clients'.
@@ -112,6 +116,20 @@ impl Sockets {
         }
         Ok(hands)
     }
+}
+
+fn reuse_port_listeners(addresses: &[SocketAddr], workers: usize) -> Result<Vec<TcpListener>, ListenError> {
+    let mut sockets = Vec::with_capacity(addresses.len() * workers);
+    for &address in addresses {
+        // Port 0 is chosen once; the further workers' sockets share it.
+        let first = listener(address, true)?;
+        let bound = first.local_addr().map_err(|source| ListenError { address, source })?;
+        sockets.push(first);
+        for _ in 1..workers {
+            sockets.push(listener(bound, true)?);
+        }
+    }
+    Ok(sockets)
 }
 
 fn listener(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, ListenError> {

@@ -55,7 +55,7 @@ families! {
     UPSTREAM_REUSED Counter "banyan_upstream_connections_reused_total" "Requests sent over a pooled connection.";
     UPSTREAM_IDLE Gauge "banyan_upstream_pool_idle" "Connections now idle in the pools.";
     UPSTREAM_RETRIES Counter "banyan_upstream_stale_retries_total" "Requests sent again after a stale pooled connection took nothing of them.";
-    UPSTREAM_EJECTIONS Counter "banyan_upstream_ejections_total" "Endpoints ejected after consecutive failures, by worker and endpoint.";
+    UPSTREAM_EJECTIONS Counter "banyan_upstream_ejections_total" "Ejections of endpoints after consecutive failures.";
     UPSTREAM_EJECTED Gauge "banyan_upstream_ejected" "Endpoints now ejected, by worker and endpoint.";
     UPSTREAM_SLO Gauge "banyan_upstream_slo_p99_seconds" "The objective for the 99th percentile of latency; never enforced.";
     REQUESTS Counter "banyan_requests_total" "Exchanges finished, by leg and class of the status the client got.";
@@ -89,7 +89,7 @@ pub mod field {
     pub const ROUTE: &str = "route";
     /// The flag.
     pub const FLAG: &str = "flag";
-    /// The variant; absent when the fallback served.
+    /// The variant, or `fallback`; absent on a route without a flag.
     pub const VARIANT: &str = "variant";
     /// Why that variant.
     pub const REASON: &str = "reason";

@@ -92,7 +92,9 @@ impl Passed {
         let frame = match frame.into_trailers() {
             Ok(mut fields) => {
                 trailers::prepare(&mut fields);
-                Frame::trailers(fields)
+                // Nothing follows trailers, and nobody asks again.
+                self.complete();
+                return Frame::trailers(fields);
             }
             Err(data) => data,
         };

@@ -177,6 +177,10 @@ fn prepare(
     if let Some(value) = version_key.and_then(|key| HeaderValue::from_str(key).ok()) {
         parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
     }
+    if let Some(forcing) = &view.snapshot.rules.forcing {
+        // It speaks to the router; an upstream must not act on it (rule A10).
+        parts.headers.remove(&forcing.header);
+    }
     rewrite(parts, &upstream.rewrite)?;
     let set_cookie = decision.set_cookie.clone();
     Ok(Sent { method: parts.method.clone(), asked, client_upgrade, set_cookie, shown_decision })

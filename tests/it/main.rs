@@ -27,6 +27,7 @@ mod forwarding;
 mod hostile;
 mod metrics;
 mod metrics_admin;
+mod process;
 mod reload;
 mod reload_process;
 mod routing;

@@ -183,6 +183,11 @@ fn watch(address: SocketAddr, stop: &AtomicBool) -> Vec<Seen> {
     seen
 }
 
+fn watcher(address: SocketAddr, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<Vec<Seen>> {
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || watch(address, &stop))
+}
+
 fn wait_for_quiet(router: &Router, files: usize) -> usize {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -211,12 +216,7 @@ fn a_thousand_edits_under_load_lose_nothing() {
     let mut memory = 0;
 
     let stop = Arc::new(AtomicBool::new(false));
-    let watchers: Vec<_> = (0..2)
-        .map(|_| {
-            let (address, stop) = (router.listen, Arc::clone(&stop));
-            std::thread::spawn(move || watch(address, &stop))
-        })
-        .collect();
+    let watchers = [watcher(router.listen, &stop), watcher(router.listen, &stop)];
     let running = load(router.listen, Duration::from_secs(3_600));
     let mut wire = router.connect();
     let mut published: HashMap<u64, Snapshot> = HashMap::new();

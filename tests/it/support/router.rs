@@ -115,8 +115,13 @@ impl Router {
 
     /// Starts a later process in the same directory, which takes the sockets over.
     pub(crate) fn successor(&self, workers: u32) -> Self {
+        self.again(&["--workers", &workers.to_string()])
+    }
+
+    /// Starts a later process in the same directory.
+    pub(crate) fn again(&self, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
-        command.args(["serve", "--log-format", "json", "--workers", &workers.to_string()]);
+        command.args(["serve", "--log-format", "json"]).args(arguments);
         Self::run(command, Arc::clone(&self.directory))
     }
 
