@@ -2,9 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -35,8 +38,11 @@ pub(super) trait Connection: Sized {
     fn is_open(&self) -> bool;
     /// Whether the last exchange is over and the next may begin.
     fn is_ready(&self) -> bool;
-    /// Sends a request and waits for the response head.
-    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, SendError>;
+    /// Sends a request at once; the future waits for the response head and holds no part of the request.
+    fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, SendError>> + use<Self>;
 }
 
 /// hyper's client on a TCP connection; a task of the same worker drives it.
@@ -66,8 +72,27 @@ impl Connection for HyperConnection {
         self.0.is_ready()
     }
 
-    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, SendError> {
-        self.0.try_send_request(request).await.map_err(|mut error| {
+    fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, SendError>> + use<> {
+        Sending(Box::pin(self.0.try_send_request(request)))
+    }
+}
+
+/// A request on its way over hyper's connection.
+///
+/// hyper's future may have to give the whole request back, so it is large; boxed, it is not copied from layer to layer.
+struct Sending<F>(Pin<Box<F>>);
+
+impl<F> Future for Sending<F>
+where
+    F: Future<Output = Result<Response<ResponseBody>, TrySendError<Request<RequestBody>>>>,
+{
+    type Output = Result<Response<ResponseBody>, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map_err(|mut error| {
             let unsent = error.take_message().map(Box::new);
             SendError { fault: fault_of(error.error()), unsent }
         })

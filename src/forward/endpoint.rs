@@ -1,60 +1,130 @@
-//! Owns what is known about an endpoint's health, shared by all workers: passive ejection, never of all.
+//! Owns one worker's connections to one address: idle ones, leased ones, how many are open.
 
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
+use super::connection::{Connection, HyperConnection};
+use super::health::Health;
 use crate::clock;
+use crate::observe::UpstreamMetrics;
 use crate::upstream::Upstream;
 
-/// What workers know together about one address of one upstream.
-#[derive(Debug, Default)]
-pub(super) struct Health {
-    /// Failures since the last success.
-    failures: AtomicU32,
-    /// Until when it stays out, in milliseconds of [`clock::now_ms`].
-    ejected_until_ms: AtomicU64,
+/// One address of the upstream, as this worker sees it.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) address: SocketAddr,
+    pub(super) health: Arc<Health>,
+    metrics: Arc<UpstreamMetrics>,
+    /// Connections whose last exchange is over; the freshest last.
+    pub(super) idle: RefCell<VecDeque<Idle>>,
+    /// Exchanges under way.
+    pub(super) in_flight: Cell<u32>,
+    /// Open connections, idle ones included; the connections' tasks count it down.
+    pub(super) open: Rc<Cell<u32>>,
+    /// Set when a generation no longer has it: connections are not kept any more.
+    pub(super) retired: Cell<bool>,
 }
 
-impl Health {
-    pub(super) fn is_ejected(&self) -> bool {
-        // Read first: an endpoint that never failed costs one load.
-        let until = self.ejected_until_ms.load(Relaxed);
-        until != 0 && until > clock::now_ms()
+#[derive(Debug)]
+pub(super) struct Idle {
+    pub(super) connection: HyperConnection,
+    pub(super) since_ms: u64,
+}
+
+/// A connection that is at work; it goes back to its pool when the exchange ends well, and closes otherwise.
+#[derive(Debug)]
+pub struct Lease {
+    endpoint: Rc<Endpoint>,
+    pub(super) connection: Option<HyperConnection>,
+    /// How long connecting took; `None` when it came from the pool.
+    pub connected_in: Option<Duration>,
+}
+
+impl Lease {
+    /// The endpoint's address.
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
     }
 
-    pub(super) fn succeeded(&self) {
-        if self.failures.load(Relaxed) != 0 {
-            self.failures.store(0, Relaxed);
+    /// Gives the connection back after an exchange that ended well.
+    pub fn give_back(mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        self.endpoint.health.succeeded();
+        if connection.is_open() && !self.endpoint.retired.get() {
+            self.endpoint.idle.borrow_mut().push_back(Idle { connection, since_ms: clock::now_ms() });
         }
     }
 
-    /// Counts a failure; true when it made the endpoint leave.
-    pub(super) fn failed(&self, upstream: &Upstream) -> bool {
-        let failures = self.failures.fetch_add(1, Relaxed) + 1;
-        if upstream.eject_after_failures == 0 || failures < upstream.eject_after_failures {
-            return false;
-        }
-        self.failures.store(0, Relaxed);
-        self.ejected_until_ms.store(clock::now_ms() + u64::from(upstream.eject_ms), Relaxed);
-        true
+    /// Counts a failure of the upstream in the middle of its response.
+    pub fn failed(self, upstream: &Upstream) {
+        self.endpoint.failed(upstream);
     }
 }
 
-/// The health of all endpoints; a worker asks it only when it builds its pools.
-#[derive(Debug, Default)]
-pub struct HealthRegistry(Mutex<HashMap<Key, Arc<Health>>>);
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.endpoint.in_flight.set(self.endpoint.in_flight.get() - 1);
+    }
+}
 
-/// An upstream's name and one of its addresses.
-type Key = (Box<str>, SocketAddr);
+impl Endpoint {
+    pub(super) fn new(address: SocketAddr, health: Arc<Health>, metrics: &Arc<UpstreamMetrics>) -> Rc<Self> {
+        Rc::new(Self {
+            address,
+            health,
+            metrics: Arc::clone(metrics),
+            idle: RefCell::default(),
+            in_flight: Cell::new(0),
+            open: Rc::default(),
+            retired: Cell::new(false),
+        })
+    }
 
-impl HealthRegistry {
-    /// The health of an upstream's address, kept over generations.
-    pub(super) fn health(&self, upstream: &str, address: SocketAddr) -> Arc<Health> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Addresses that no pool uses any more are forgotten here, so that the map stays as large as the snapshot.
-        all.retain(|(name, at), health| Arc::strong_count(health) > 1 || (&**name == upstream && *at == address));
-        Arc::clone(all.entry((upstream.into(), address)).or_default())
+    pub(super) fn failed(&self, upstream: &Upstream) {
+        if self.health.failed(upstream) {
+            self.metrics.ejections.increment();
+            tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms = upstream.eject_ms, "endpoint ejected");
+        }
+    }
+
+    pub(super) fn lease(self: &Rc<Self>, connection: HyperConnection, connected_in: Option<Duration>) -> Lease {
+        self.in_flight.set(self.in_flight.get() + 1);
+        Lease { endpoint: Rc::clone(self), connection: Some(connection), connected_in }
+    }
+
+    /// The freshest connection that is ready and young enough.
+    pub(super) fn take_idle(&self, idle_ms_max: u32) -> Option<HyperConnection> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { connection, since_ms }) = idle.pop_back() {
+            if idle_ms_max != 0 && clock::now_ms() - since_ms > u64::from(idle_ms_max) {
+                // The others have waited longer still.
+                idle.clear();
+                return None;
+            }
+            if connection.is_open() && connection.is_ready() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+}
+
+/// Counts a connection as open for as long as it lives.
+pub(super) struct OpenConnection(Rc<Cell<u32>>);
+
+impl OpenConnection {
+    pub(super) fn new(open: &Rc<Cell<u32>>) -> Self {
+        open.set(open.get() + 1);
+        Self(Rc::clone(open))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }

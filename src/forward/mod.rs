@@ -5,9 +5,11 @@
 mod body;
 mod connection;
 mod endpoint;
+mod health;
 mod pool;
 
 pub use body::{BodyProgress, RequestBody};
 pub use connection::ResponseBody;
-pub use endpoint::HealthRegistry;
-pub use pool::{Exchanged, ForwardError, Lease, Pool};
+pub use endpoint::Lease;
+pub use health::HealthRegistry;
+pub use pool::{Exchanged, ForwardError, Pool};

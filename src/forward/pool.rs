@@ -1,7 +1,5 @@
 //! Owns one worker's connections to one upstream: which endpoint, which connection, how long, what went wrong.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -9,13 +7,13 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use http::{Request, Response};
 
 use super::body::RequestBody;
 use super::connection::{Connection, HyperConnection, ResponseBody, SendError};
-use super::endpoint::{Health, HealthRegistry};
+use super::endpoint::{Endpoint, Lease, OpenConnection};
+use super::health::HealthRegistry;
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
 use crate::limits::Limit;
@@ -34,37 +32,6 @@ pub struct Pool {
     worker: Arc<WorkerMetrics>,
 }
 
-/// One address of the upstream, as this worker sees it.
-#[derive(Debug)]
-struct Endpoint {
-    address: SocketAddr,
-    health: Arc<Health>,
-    metrics: Arc<UpstreamMetrics>,
-    /// Connections whose last exchange is over; the freshest last.
-    idle: RefCell<VecDeque<Idle>>,
-    /// Exchanges under way.
-    in_flight: Cell<u32>,
-    /// Open connections, idle ones included; the connections' tasks count it down.
-    open: Rc<Cell<u32>>,
-    /// Set when a generation no longer has it: connections are not kept any more.
-    retired: Cell<bool>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    connection: HyperConnection,
-    since_ms: u64,
-}
-
-/// A connection that is at work; it goes back to its pool when the exchange ends well, and closes otherwise.
-#[derive(Debug)]
-pub struct Lease {
-    endpoint: Rc<Endpoint>,
-    connection: Option<HyperConnection>,
-    /// How long connecting took; `None` when it came from the pool.
-    pub connected_in: Option<Duration>,
-}
-
 /// An upstream's answer.
 #[derive(Debug)]
 pub struct Exchanged {
@@ -81,75 +48,6 @@ pub struct ForwardError {
     pub fault: Fault,
     /// The endpoint, once one was chosen.
     pub endpoint: Option<SocketAddr>,
-}
-
-impl Lease {
-    /// The endpoint's address.
-    pub fn address(&self) -> SocketAddr {
-        self.endpoint.address
-    }
-
-    /// Gives the connection back after an exchange that ended well.
-    pub fn give_back(mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        self.endpoint.health.succeeded();
-        if connection.is_open() && !self.endpoint.retired.get() {
-            self.endpoint.idle.borrow_mut().push_back(Idle { connection, since_ms: clock::now_ms() });
-        }
-    }
-
-    /// Counts a failure of the upstream in the middle of its response.
-    pub fn failed(self, upstream: &Upstream) {
-        self.endpoint.failed(upstream);
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.endpoint.in_flight.set(self.endpoint.in_flight.get() - 1);
-    }
-}
-
-impl Endpoint {
-    fn new(address: SocketAddr, health: Arc<Health>, metrics: &Arc<UpstreamMetrics>) -> Rc<Self> {
-        Rc::new(Self {
-            address,
-            health,
-            metrics: Arc::clone(metrics),
-            idle: RefCell::default(),
-            in_flight: Cell::new(0),
-            open: Rc::default(),
-            retired: Cell::new(false),
-        })
-    }
-
-    fn failed(&self, upstream: &Upstream) {
-        if self.health.failed(upstream) {
-            self.metrics.ejections.increment();
-            tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms = upstream.eject_ms, "endpoint ejected");
-        }
-    }
-
-    fn lease(self: &Rc<Self>, connection: HyperConnection, connected_in: Option<Duration>) -> Lease {
-        self.in_flight.set(self.in_flight.get() + 1);
-        Lease { endpoint: Rc::clone(self), connection: Some(connection), connected_in }
-    }
-
-    /// The freshest connection that is ready and young enough.
-    fn take_idle(&self, idle_ms_max: u32) -> Option<HyperConnection> {
-        let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { connection, since_ms }) = idle.pop_back() {
-            if idle_ms_max != 0 && clock::now_ms() - since_ms > u64::from(idle_ms_max) {
-                // The others have waited longer still.
-                idle.clear();
-                return None;
-            }
-            if connection.is_open() && connection.is_ready() {
-                return Some(connection);
-            }
-        }
-        None
-    }
 }
 
 impl Pool {
@@ -218,64 +116,74 @@ impl Pool {
     ///
     /// # Errors
     /// The one fault that ended it. The caller tells a broken request body apart.
-    pub async fn exchange(
-        &self,
+    pub fn exchange(
+        self: &Rc<Self>,
         mut request: Request<RequestBody>,
-        watch: &Watch,
+        watch: &Arc<Watch>,
+        response_ms: u32,
+    ) -> impl Future<Output = Result<Exchanged, ForwardError>> + use<> {
+        request.body_mut().set_response_timeout(response_ms);
+        let (pool, watch) = (Rc::clone(self), Arc::clone(watch));
+        // The usual way sends at once, so that the future which is moved around holds no request; the rest is boxed.
+        let first = match self.take_idle() {
+            Some(lease) => First::Sent(send(lease, request, Arc::clone(&watch), response_ms)),
+            None => First::Waits(Box::new(request)),
+        };
+        async move {
+            let unsent = match first {
+                First::Waits(request) => request,
+                First::Sent(sending) => match sending.await {
+                    Ok(exchanged) => return Ok(exchanged),
+                    Err((_, Some(unsent))) => {
+                        pool.metrics.stale_retries.increment();
+                        unsent
+                    }
+                    Err((error, None)) => return Err(error),
+                },
+            };
+            Box::pin(pool.exchange_anew(unsent, watch, response_ms)).await
+        }
+    }
+
+    /// Exchanges when no pooled connection was at hand, or the first one was stale.
+    async fn exchange_anew(
+        &self,
+        mut request: Box<Request<RequestBody>>,
+        watch: Arc<Watch>,
         response_ms: u32,
     ) -> Result<Exchanged, ForwardError> {
-        request.body_mut().set_response_timeout(response_ms);
-        for _ in 0..STALE_MAX {
-            let endpoint = self.choose(None)?;
-            let Some(idle) = endpoint.take_idle(self.upstream.timeouts.pool_idle_ms) else { break };
-            self.metrics.connections_reused.increment();
-            request = match self.send(endpoint.lease(idle, None), request, watch, response_ms).await {
+        for _ in 1..STALE_MAX {
+            let Some(lease) = self.take_idle() else { break };
+            request = match send(lease, *request, Arc::clone(&watch), response_ms).await {
                 Ok(exchanged) => return Ok(exchanged),
-                Err((_, Some(unsent))) => *unsent,
+                Err((_, Some(unsent))) => unsent,
                 Err((error, None)) => return Err(error),
             };
             self.metrics.stale_retries.increment();
         }
-        let lease = self.connect(watch).await?;
-        self.send(lease, request, watch, response_ms).await.map_err(|(error, _)| error)
+        watch.start(Wait::Upstream, self.upstream.timeouts.connect_ms);
+        let connected = self.connect(&watch).await;
+        watch.stop(Wait::Upstream);
+        send(connected?, *request, watch, response_ms).await.map_err(|(error, _)| error)
     }
 
-    async fn send(
-        &self,
-        mut lease: Lease,
-        request: Request<RequestBody>,
-        watch: &Watch,
-        response_ms: u32,
-    ) -> Result<Exchanged, (ForwardError, Option<Box<Request<RequestBody>>>)> {
-        let Some(connection) = &mut lease.connection else {
-            unreachable!("a lease holds its connection until it is given back")
-        };
-        watch.start(Wait::Upstream, response_ms);
-        let sent = within(watch, connection.send(request)).await;
-        watch.stop(Wait::Upstream);
-        let (fault, unsent) = match sent {
-            Some(Ok(response)) => return Ok(Exchanged { response, lease }),
-            Some(Err(SendError { fault, unsent })) => (fault, unsent),
-            None => (Fault::ResponseTimeout, None),
-        };
-        let endpoint = Some(lease.address());
-        // A connection that was stale before anything was sent says nothing about the endpoint.
-        let unsent = unsent.filter(|_| lease.connected_in.is_none());
-        Err((ForwardError { fault, endpoint }, unsent))
+    /// An idle connection of the endpoint that is to serve.
+    fn take_idle(&self) -> Option<Lease> {
+        let endpoint = self.choose(None).ok()?;
+        let idle = endpoint.take_idle(self.upstream.timeouts.pool_idle_ms)?;
+        self.metrics.connections_reused.increment();
+        Some(endpoint.lease(idle, None))
     }
 
     /// Opens a connection; a second endpoint is tried when the first cannot be connected to, in the same time.
     async fn connect(&self, watch: &Watch) -> Result<Lease, ForwardError> {
-        watch.start(Wait::Upstream, self.upstream.timeouts.connect_ms);
         let first = self.choose(None)?;
-        let result = match self.connect_to(first, watch).await {
+        match self.connect_to(first, watch).await {
             Err(error) if error.fault == Fault::ConnectRefused && self.endpoints.len() > 1 => {
                 self.connect_to(self.choose(Some(first))?, watch).await
             }
             other => other,
-        };
-        watch.stop(Wait::Upstream);
-        result
+        }
     }
 
     async fn connect_to(&self, endpoint: &Rc<Endpoint>, watch: &Watch) -> Result<Lease, ForwardError> {
@@ -329,6 +237,41 @@ impl Pool {
     }
 }
 
+/// How an exchange begins.
+enum First<S> {
+    /// On a pooled connection.
+    Sent(S),
+    /// It needs a connection first.
+    Waits(Box<Request<RequestBody>>),
+}
+
+/// How sending on one connection ended; an error brings back a request that provably was not sent.
+type Attempt = Result<Exchanged, (ForwardError, Option<Box<Request<RequestBody>>>)>;
+
+/// Sends on a connection; the future waits for the response head.
+fn send(
+    mut lease: Lease,
+    request: Request<RequestBody>,
+    watch: Arc<Watch>,
+    response_ms: u32,
+) -> impl Future<Output = Attempt> + use<> {
+    watch.start(Wait::Upstream, response_ms);
+    let sending = lease.connection.as_mut().map(|connection| connection.send(request));
+    async move {
+        let Some(sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
+        let sent = within(&watch, sending).await;
+        watch.stop(Wait::Upstream);
+        let (fault, unsent) = match sent {
+            Some(Ok(response)) => return Ok(Exchanged { response, lease }),
+            Some(Err(SendError { fault, unsent })) => (fault, unsent),
+            None => (Fault::ResponseTimeout, None),
+        };
+        // A connection that was stale before anything was sent says nothing about the endpoint.
+        let unsent = unsent.filter(|_| lease.connected_in.is_none());
+        Err((ForwardError { fault, endpoint: Some(lease.address()) }, unsent))
+    }
+}
+
 /// The less loaded of two random ones; ties go to the first drawn.
 fn two_choices<'e>(mut usable: impl Iterator<Item = &'e Rc<Endpoint>> + Clone) -> Option<&'e Rc<Endpoint>> {
     let count = usable.clone().count();
@@ -339,22 +282,6 @@ fn two_choices<'e>(mut usable: impl Iterator<Item = &'e Rc<Endpoint>> + Clone) -
     let second = (first + fastrand::usize(1..count)) % count;
     let (first, second) = (usable.clone().nth(first)?, usable.nth(second)?);
     Some(if second.in_flight.get() < first.in_flight.get() { second } else { first })
-}
-
-/// Counts a connection as open for as long as it lives.
-struct OpenConnection(Rc<Cell<u32>>);
-
-impl OpenConnection {
-    fn new(open: &Rc<Cell<u32>>) -> Self {
-        open.set(open.get() + 1);
-        Self(Rc::clone(open))
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
 }
 
 /// Waits for a future until the wait for the upstream runs out; `None` then.

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use http::header::{CONNECTION, SET_COOKIE};
@@ -22,7 +23,7 @@ use super::view::View;
 use crate::clock::{self, Wait};
 use crate::decision::{self, Decision, Undecided};
 use crate::fault::{Fault, Side};
-use crate::forward::{Exchanged, RequestBody};
+use crate::forward::{BodyProgress, Exchanged, ForwardError, Pool, RequestBody};
 use crate::head::answer::Afterwards;
 use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
 use crate::limits::Limit;
@@ -44,84 +45,122 @@ struct Sent {
     shown_decision: Option<HeaderValue>,
 }
 
-/// Serves one request.
-pub(super) async fn handle(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Response<Answer>, Infallible> {
-    connection.state.begin_exchange();
-    connection.requests.set(connection.requests.get() + 1);
-    let view = connection.worker.view();
-    let (parts, body) = request.into_parts();
-    let exchange = Exchange::begin(&connection, &view, &parts);
-    let served = serve(&connection, &view, exchange, parts, body).await;
-    let mut response = served.unwrap_or_else(|refused| refuse(&connection, refused));
-    if connection.is_last_request() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response)
+/// What a request comes to once its head has been read.
+enum Step<F> {
+    /// It is on its way to an upstream.
+    Forward(Forward<F>),
+    /// It is answered here once its body has been read and dropped; without a fault it is an OPTIONS of ours.
+    Discard { exchange: Exchange, facts: Facts, body: Incoming, fault: Option<Fault> },
+    /// It is answered here.
+    Refuse(Refused),
 }
 
-async fn serve(
+/// An exchange under way.
+struct Forward<F> {
+    exchanging: F,
+    exchange: Exchange,
+    upstream: Rc<Pool>,
+    progress: Rc<BodyProgress>,
+    sent: Sent,
+}
+
+/// Serves one request.
+///
+/// Whatever needs no waiting is done before the future is made: a future that held the request would be kilobytes
+/// large, and it is moved.
+pub(super) fn handle(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
+    connection.state.begin_exchange();
+    connection.requests.set(connection.requests.get() + 1);
+    let step = begin(&connection, request);
+    async move {
+        let served = match step {
+            Step::Forward(forward) => forward.finish(&connection).await,
+            Step::Refuse(refused) => Err(refused),
+            Step::Discard { exchange, facts, body, fault } => {
+                let afterwards = discard(&connection, facts, body).await;
+                match fault {
+                    Some(fault) => Err(Refused { exchange, fault, afterwards }),
+                    None => Ok(own(answer::options(afterwards), exchange)),
+                }
+            }
+        };
+        let mut response = served.unwrap_or_else(|refused| refuse(&connection, refused));
+        if connection.is_last_request() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+}
+
+/// Admits, decides, prepares and sends.
+fn begin(
     connection: &Rc<Connection>,
-    view: &Rc<View>,
-    mut exchange: Exchange,
-    mut parts: Parts,
-    body: Incoming,
-) -> Result<Response<Answer>, Refused> {
+    request: Request<Incoming>,
+) -> Step<impl Future<Output = Result<Exchanged, ForwardError>> + use<>> {
+    let view = connection.worker.view();
+    let (mut parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(connection, &view, &parts);
     let options = &connection.worker.shared.options;
+    let refused = |exchange, fault| Step::Refuse(Refused { exchange, fault, afterwards: Afterwards::Close });
     let admitted = match request::admit(&parts, &options.limits, &options.policy) {
         Ok(admitted) => admitted,
-        Err(fault) => return Err(Refused { exchange, fault, afterwards: Afterwards::Close }),
+        Err(fault) => return refused(exchange, fault),
     };
     let facts = admitted.facts;
     exchange.routed_by(&admitted.host);
     if facts.answer_here {
-        let afterwards = discard(connection, facts, body).await;
-        return Ok(own(answer::options(afterwards), exchange));
+        return Step::Discard { exchange, facts, body, fault: None };
     }
     let client = match connection.peer.is_trusted() {
         true => head::client_address(&parts.headers, connection.address.ip(), &options.policy),
         false => connection.address.ip(),
     };
     exchange.came_from(client);
-    let decision = match decide(view, &parts, &admitted.host, client) {
+    let decision = match decide(&view, &parts, &admitted.host, client) {
         Ok(decision) => decision,
-        Err(fault) => {
-            let afterwards = discard(connection, facts, body).await;
-            return Err(Refused { exchange, fault, afterwards });
-        }
+        Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
     exchange.decided(&decision);
     let bytes_max = decision.route.body_bytes_max;
     if bytes_max.is_some_and(|max| body.size_hint().lower() > max) {
-        return Err(Refused { exchange, fault: Fault::BodyTooLarge, afterwards: Afterwards::Close });
+        return refused(exchange, Fault::BodyTooLarge);
     }
     let upstream = Rc::clone(view.pool(decision.leg.upstream));
-    let sent = match prepare(connection, view, &decision, upstream.upstream(), facts, &mut parts) {
+    let sent = match prepare(connection, &view, &decision, upstream.upstream(), facts, &mut parts) {
         Ok(sent) => sent,
-        Err(fault) => return Err(Refused { exchange, fault, afterwards: Afterwards::Close }),
+        Err(fault) => return refused(exchange, fault),
     };
     exchange.traced(&parts.headers);
-    let body = RequestBody::new(body, exchange.watch().clone(), &options.limits, bytes_max);
+    let body = RequestBody::new(body, Arc::clone(exchange.watch()), &options.limits, bytes_max);
     let progress = body.progress();
     exchange.uploading(Rc::clone(&progress));
-    let timeouts = &upstream.upstream().timeouts;
-    let response_ms = if sent.asked == Upgrade::None { timeouts.response_ms } else { 0 };
-    match upstream.exchange(Request::from_parts(parts, body), &exchange.watch().clone(), response_ms).await {
-        Ok(exchanged) => {
-            progress.answered.set(true);
-            answer(connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
-        }
-        Err(error) => {
-            if let Some(endpoint) = error.endpoint {
-                exchange.reached(endpoint, None);
+    let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
+    let exchanging = upstream.exchange(Request::from_parts(parts, body), exchange.watch(), response_ms);
+    Step::Forward(Forward { exchanging, exchange, upstream, progress, sent })
+}
+
+impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
+    /// Waits for the response head and answers.
+    async fn finish(self, connection: &Rc<Connection>) -> Result<Response<Answer>, Refused> {
+        let Self { exchanging, mut exchange, upstream, progress, sent } = self;
+        match exchanging.await {
+            Ok(exchanged) => {
+                progress.answered.set(true);
+                answer(connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
             }
-            let fault = progress.broken.get().unwrap_or(error.fault);
-            if fault.side() == Side::Upstream {
-                upstream.blame(&error);
+            Err(error) => {
+                if let Some(endpoint) = error.endpoint {
+                    exchange.reached(endpoint, None);
+                }
+                let fault = progress.broken.get().unwrap_or(error.fault);
+                if fault.side() == Side::Upstream {
+                    upstream.blame(&error);
+                }
+                Err(Refused { exchange, fault, afterwards: Afterwards::Close })
             }
-            Err(Refused { exchange, fault, afterwards: Afterwards::Close })
         }
     }
 }
@@ -212,7 +251,7 @@ fn answer(
     connection: &Rc<Connection>,
     mut exchange: Exchange,
     exchanged: Exchanged,
-    upstream: &std::sync::Arc<Upstream>,
+    upstream: &Arc<Upstream>,
     sent: Sent,
 ) -> Result<Response<Answer>, Box<Refused>> {
     let Exchanged { mut response, lease } = exchanged;
