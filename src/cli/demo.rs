@@ -19,7 +19,7 @@ use crate::settings::Settings;
 /// The arguments of `demo`.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// The directory of flag files; copies of the shipped ones are written where there are none.
+    /// The directory of flag files; where this and the next are missing, copies of the shipped ones in banyan-demo/ serve.
     #[arg(long, value_name = "DIR", default_value = "flags")]
     flags: PathBuf,
     /// The directory of route files.
@@ -67,7 +67,11 @@ fn show(args: &DemoArgs) -> Result<Totals, String> {
     let state = std::env::temp_dir().join(format!("banyan-demo-{}", std::process::id()));
     let settings = settings(args, &places, state.clone());
     let shown = match Router::start(&settings, metrics) {
-        Ok(router) => run_router(router, args, changes, places).map_err(|error| error.to_string()),
+        Ok(router) => match run_router(router, args, changes, places) {
+            // Whoever read the lines has had enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Totals::default()),
+            ended => ended.map_err(|error| error.to_string()),
+        },
         Err(error) => {
             // Its end waits until everything logged has been heard.
             drop(guard);

@@ -10,9 +10,11 @@ use std::process::ExitCode;
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method, Uri};
 
+use super::options::{HASHINGS, one_of};
 use super::{REFUSED, SettingOptions, now_unix_s, print, settle};
 use crate::compile::{self, Options};
 use crate::config::{FileSet, Format, Report};
+use crate::flag::Hashing;
 use crate::snapshot::Snapshot;
 
 use question::Question;
@@ -48,6 +50,9 @@ pub(super) struct ExplainArgs {
     /// The directory of route files [default: routes].
     #[arg(long, env = "BANYAN_ROUTES", value_name = "DIR")]
     routes: Option<PathBuf>,
+    /// How `fractional` hashes; as the router that is asked about [default: v3].
+    #[arg(long, env = "BANYAN_HASHING", value_name = "GENERATION", value_parser = one_of(HASHINGS))]
+    hashing: Option<Hashing>,
     /// A settings file, for the hash generation.
     #[arg(long, env = "BANYAN_SETTINGS", value_name = "FILE")]
     settings: Option<PathBuf>,
@@ -79,6 +84,7 @@ fn load(args: &ExplainArgs) -> Result<Snapshot, Report> {
         flags: args.flags.clone(),
         routes: args.routes.clone(),
         settings: args.settings.clone(),
+        hashing: args.hashing,
         ..SettingOptions::default()
     };
     let settings = settle(&options, std::iter::empty())?;

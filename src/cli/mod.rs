@@ -100,7 +100,13 @@ fn serve_help() -> String {
 fn print(text: &str) {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("banyan: cannot write the output: {error}");
+            std::process::exit(REFUSED.into());
+        }
+        _ => {}
+    }
 }
 
 /// The wall clock in seconds since the epoch.

@@ -131,7 +131,9 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "not a number from 0 to 1".to_owned())
 }
 
-fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(choices: Choices<T, N>) -> impl TypedValueParser<Value = T> {
+pub(super) fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    choices: Choices<T, N>,
+) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(choices.map(|(name, _)| name)).try_map(move |name| {
         let found = choices.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| *value).ok_or("not one of the possible values")

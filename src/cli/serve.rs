@@ -106,6 +106,9 @@ impl Router {
         if !sockets.has_clients() {
             sockets.open_clients(&settings.listen, settings.workers.get())?;
         }
+        if successor.is_some() {
+            warn_of_other_addresses(&sockets, settings);
+        }
         refuse_public_admin(&sockets)?;
         let sockets = Arc::new(sockets);
         let listeners = sockets.client_addresses();
@@ -145,6 +148,19 @@ fn open_sockets(settings: &Settings) -> Result<Sockets, StartError> {
         return Ok(passed);
     }
     Ok(Sockets::open(&settings.listen, settings.admin, settings.workers.get())?)
+}
+
+/// Sockets that were taken over stay where they are, whatever the settings say.
+fn warn_of_other_addresses(sockets: &Sockets, settings: &Settings) {
+    let taken = sockets.client_addresses();
+    let admin = sockets.admin.local_addr().ok();
+    let other = settings.listen.iter().any(|wanted| wanted.port() != 0 && !taken.contains(wanted));
+    if other || (settings.admin.port() != 0 && admin != Some(settings.admin)) {
+        tracing::warn!(
+            "the sockets of the running process are taken over, so other addresses in --listen and --admin are not used; \
+             stop the running process first to change them, or use another --state"
+        );
+    }
 }
 
 /// Health and metrics need no token: they are for the machine and its private network only (rule A1).

@@ -71,13 +71,14 @@ impl Draft {
 pub fn compile(flags: &FileSet, routes: &FileSet, options: &Options, previous: Option<&Snapshot>) -> Outcome {
     let mut report = Report::default();
     let flag_nodes = parse_set(flags, &mut report);
+    let incomplete = flag_nodes.len() < flags.files.len() || flags.report.has_errors();
     let route_nodes = parse_set(routes, &mut report);
     let before = previous.map(|snapshot| snapshot.rules.flags.as_slice());
     let flags = flags::compile_flags(&flag_nodes, options.now_unix_s, before, &mut report);
     let documents = documents::merge(&route_nodes, &mut report);
     let identity = identity::compile(&documents, &mut report);
     let upstreams = upstreams::compile(&documents.upstreams, options, previous, &mut report);
-    let names = routes::Names::new(&flags, &flag_nodes, &documents.upstreams, &upstreams);
+    let names = routes::Names::new(&flags, &flag_nodes, &documents.upstreams, &upstreams, incomplete);
     let compiled = routes::compile(&documents.routes, &names, &mut report);
     // A route that could not be read may use what seems unused.
     if !report.has_errors() {

@@ -25,6 +25,8 @@ pub(super) struct Names<'a> {
     /// Every upstream that stands in the files.
     declared_upstreams: HashSet<&'a str>,
     suggestions: Cell<u32>,
+    /// A flag file could not be read.
+    flags_incomplete: bool,
 }
 
 impl<'a> Names<'a> {
@@ -33,6 +35,7 @@ impl<'a> Names<'a> {
         flag_nodes: &'a [Node],
         upstream_docs: &'a [UpstreamDoc],
         upstreams: &'a Upstreams,
+        flags_incomplete: bool,
     ) -> Self {
         let declared = flag_nodes.iter().filter_map(|node| node.key("flags")?.as_map()).flatten();
         Self {
@@ -41,6 +44,7 @@ impl<'a> Names<'a> {
             declared_flags: declared.filter_map(|(key, _)| Some((key.as_str()?, &key.place))).collect(),
             declared_upstreams: upstream_docs.iter().map(|doc| &*doc.name.text).collect(),
             suggestions: Cell::new(SUGGESTIONS_MAX),
+            flags_incomplete,
         }
     }
 
@@ -69,7 +73,8 @@ impl<'a> Names<'a> {
     /// The flag of a name; `None` after a report, here or where it is defined.
     pub(super) fn flag(&self, name: &Text, report: &mut Report) -> Option<(FlagId, &'a Flag)> {
         let found = self.flags.ids.get(&name.text).copied();
-        if found.is_none() && !self.declared_flags.contains_key(&*name.text) {
+        // In a file that could not be read it may well be defined; that file is reported.
+        if found.is_none() && !self.flags_incomplete && !self.declared_flags.contains_key(&*name.text) {
             let message = format!("unknown flag `{}`", name.text);
             let mut unknown = Diagnostic::error("unknown-flag", &name.place, message);
             unknown.help = self.suggest(&name.text, self.declared_flags.keys().copied());

@@ -1,12 +1,15 @@
 //! Owns how a report is shown: to a person, to a program, to GitHub. Nothing in a file can steer the terminal.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::excerpt::{Excerpt, visible};
 use super::{ConfigFile, Diagnostic, Place, Report, Severity};
+
+/// Findings of one code in a log: one renamed upstream may be used by 100,000 routes.
+const LINES_A_CODE_MAX: usize = 20;
 
 /// How a report is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,10 +83,23 @@ impl Report {
         }
     }
 
-    /// Each finding on a line of its own, for logs.
+    /// Each finding on a line of its own, for logs; of one code at most [`LINES_A_CODE_MAX`], and how many more.
     pub fn lines(&self) -> impl Iterator<Item = (Severity, String)> {
         let mut positions = Positions::default();
-        self.diagnostics.iter().map(move |found| (found.severity, one_line(found, &mut positions)))
+        let mut counts: BTreeMap<&str, (Severity, usize)> = BTreeMap::new();
+        let mut lines = Vec::new();
+        for found in &self.diagnostics {
+            let (_, count) = counts.entry(found.code).or_insert((found.severity, 0));
+            *count += 1;
+            if *count <= LINES_A_CODE_MAX {
+                lines.push((found.severity, one_line(found, &mut positions)));
+            }
+        }
+        for (code, (severity, count)) in counts.into_iter().filter(|(_, (_, count))| *count > LINES_A_CODE_MAX) {
+            let more = count - LINES_A_CODE_MAX;
+            lines.push((severity, format!("and {more} more [{code}]; `banyan check` shows all")));
+        }
+        lines.into_iter()
     }
 
     /// Says how many findings there are: `2 errors, 1 warning`.

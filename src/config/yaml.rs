@@ -16,6 +16,10 @@ const NODES_MAX: usize = 2_000_000;
 ///
 /// A duplicate key is reported and its second value left out, so that more findings can follow.
 pub fn parse(file: &Arc<ConfigFile>, report: &mut Report) -> Option<Node> {
+    if let Err(found) = strict_json(file) {
+        report.push(*found);
+        return None;
+    }
     let options = granit_parser::options! { disallow_directives: true, flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX };
     let events = Parser::new_from_str_with_options(&file.text, options);
     let mut builder = Builder { file, report, stack: Vec::new(), anchors: HashMap::new(), root: None, nodes: 0 };
@@ -26,6 +30,19 @@ pub fn parse(file: &Arc<ConfigFile>, report: &mut Report) -> Option<Node> {
             None
         }
     }
+}
+
+/// Holds a `*.json` file to JSON's own rules, which its other readers have.
+fn strict_json(file: &Arc<ConfigFile>) -> Result<(), Refused> {
+    if file.path.extension().is_none_or(|extension| extension != "json") || file.text.trim().is_empty() {
+        return Ok(());
+    }
+    let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&file.text) else { return Ok(()) };
+    let line: usize = file.text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let at = (line + error.column().saturating_sub(1)).min(file.text.len());
+    let at = (0..=at).rev().find(|at| file.text.is_char_boundary(*at)).unwrap_or(0);
+    let place = Place { file: Arc::clone(file), start: at, end: at };
+    Err(refuse("syntax", &place, format!("not valid JSON: {error}"), "mend the syntax, or name the file *.yaml"))
 }
 
 /// An open list or map.

@@ -49,7 +49,7 @@ pub struct Plan {
 }
 
 /// What the load saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Requests sent.
     pub requests: u64,

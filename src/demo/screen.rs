@@ -12,11 +12,13 @@ const HOME: &str = "\x1b[H";
 /// Clears the rest of the line, and all below.
 const REST: &str = "\x1b[K\n";
 const BELOW: &str = "\x1b[J";
-/// The other screen of the terminal, so that what stood there before comes back.
-const ENTER: &str = "\x1b[?1049h\x1b[?25l";
-const LEAVE: &str = "\x1b[?1049l\x1b[?25h";
+/// The other screen of the terminal, so that what stood there before comes back; long lines are cut, not wrapped.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
+const LEAVE: &str = "\x1b[?7h\x1b[?1049l\x1b[?25h";
 /// How long a bar for everybody is, in characters.
-const BAR: f64 = 30.0;
+///
+/// A line fits 80 columns.
+const BAR: f64 = 12.0;
 
 /// Draws the same summary again and again.
 pub(super) struct Screen<'a> {
@@ -61,7 +63,7 @@ impl<'a> Screen<'a> {
         let flags = self.plan.places.flags.display();
         format!(
             "\nWhat to try:\n  \
-             edit {flags}/search.yaml: [modern, 10] to [modern, 50], [legacy, 90] to [legacy, 50], and save\n  \
+             edit {flags}/search.yaml: [modern, 50], [legacy, 50], and save\n  \
              set `state: DISABLED` in {flags}/orders.yaml: everybody is back on legacy\n  \
              break a file: the last good generation stays, and the mistake is shown here\n  \
              curl -i -H 'x-user-id: you' http://{}/search\nCtrl-C ends the demo.\n",
@@ -77,12 +79,12 @@ impl<'a> Screen<'a> {
             text,
             "{USERS} users · {rate:.0} requests/s · p50 {p50:.1} ms · p99 {p99:.1} ms · {failed} failed · generation {generation}\n"
         );
-        let _ = writeln!(text, "{:<16} {:<18} {:<12} {:<10} share of users", "route", "flag", "variant", "served by");
+        let _ = writeln!(text, "{:<14} {:<17} {:<10} {:<10} share of users", "route", "flag", "variant", "served by");
         for (answer, share) in &summary.shares {
             let Answer { route, flag, variant, served_by } = answer;
             let bar = "█".repeat((share * BAR).round() as usize);
             let _ =
-                writeln!(text, "{route:<16} {flag:<18} {variant:<12} {served_by:<10} {:>5.1} %  {bar}", share * 100.0);
+                writeln!(text, "{route:<14} {flag:<17} {variant:<10} {served_by:<10} {:>5.1} %  {bar}", share * 100.0);
         }
         if let Some(change) = self.plan.changes.last() {
             let _ = write!(text, "\n{} s ago, {}", change.at.elapsed().as_secs(), told(&change));

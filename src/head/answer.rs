@@ -63,7 +63,7 @@ fn close(response: &mut Response<Bytes>, afterwards: Afterwards) {
 pub const fn explain(fault: Fault) -> &'static str {
     match fault {
         Fault::RequestMalformed => "the request is malformed or ambiguous",
-        Fault::PathAmbiguous => "the path can be read in two ways",
+        Fault::PathAmbiguous => "the path can be read in two ways, or hides a control character",
         Fault::UriTooLong => "the request target is too long",
         Fault::HeadTooLarge => "the request header fields are too large",
         Fault::BodyTooLarge => "the request body is larger than this route allows",

@@ -95,6 +95,10 @@ pub fn admit<'r>(parts: &'r Parts, limits: &Limits, policy: &Policy) -> Result<A
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Fault::MethodRefused);
     }
+    // Raw bytes above ASCII are no part of a target, and readers decode them in different ways (H7).
+    if parts.uri.path_and_query().is_some_and(|target| !target.as_str().is_ascii()) {
+        return Err(Fault::RequestMalformed);
+    }
     let mut scan = Scan::new(parts.version, limits, policy);
     for (name, value) in &parts.headers {
         scan.field(name, value)?;

@@ -29,7 +29,10 @@ pub struct Sockets {
 
 /// Says which address could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
+#[error(
+    "cannot listen on {address}: {source}; choose another address with --listen or --admin, or use the state directory of \
+     the router that runs there, to take it over"
+)]
 pub struct ListenError {
     address: SocketAddr,
     source: io::Error,
@@ -45,6 +48,10 @@ impl Sockets {
     /// # Errors
     /// When an address is in use, not ours, or needs rights that the process lacks.
     pub fn open(clients: &[SocketAddr], admin: SocketAddr, workers: usize) -> Result<Self, ListenError> {
+        for &address in clients {
+            // Reuse-port would silently share the port with another router of the same user: its clients would be split.
+            drop(bind(address, false).map_err(|source| ListenError { address, source })?);
+        }
         Ok(Self::new(reuse_port_listeners(clients, workers)?, listener(admin, false)?))
     }
 
@@ -134,16 +141,21 @@ fn reuse_port_listeners(addresses: &[SocketAddr], workers: usize) -> Result<Vec<
 
 fn listener(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, ListenError> {
     let open = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(reuse_port)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
+        let socket = bind(address, reuse_port)?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
     open().map_err(|source| ListenError { address, source })
+}
+
+fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }

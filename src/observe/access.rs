@@ -182,9 +182,9 @@ impl AccessRecord<'_> {
         line.id(field::REQUEST_ID, self.request_id);
         line.maybe(self.trace_id, |line, id| line.id(field::TRACE_ID, id));
         line.shown(field::CLIENT, self.client);
-        line.text(field::METHOD, self.method);
-        line.text(field::HOST, self.host);
-        line.text(field::PATH, self.path);
+        line.some_text(field::METHOD, self.method);
+        line.some_text(field::HOST, self.host);
+        line.some_text(field::PATH, self.path);
         line.text(field::PROTOCOL, self.protocol.as_bytes());
         line.number(field::STATUS, self.status.into());
         self.write_decision(line);
@@ -252,6 +252,13 @@ impl Line<'_> {
     fn maybe<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         if let Some(value) = value {
             write(self, value);
+        }
+    }
+
+    /// Writes a value that may hold anything, unless it is empty.
+    fn some_text(&mut self, name: &str, value: &[u8]) {
+        if !value.is_empty() {
+            self.text(name, value);
         }
     }
 

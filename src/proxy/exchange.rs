@@ -35,6 +35,8 @@ pub(super) struct Exchange {
     endpoint: Option<SocketAddr>,
     /// How long connecting took; `None` for a pooled connection, and before there is one.
     connected_in: Option<Duration>,
+    /// Whether the response came over a pooled connection.
+    reused: bool,
     /// What only the access log needs.
     line: Option<Box<Line>>,
 }
@@ -84,6 +86,7 @@ impl Exchange {
             request_body: None,
             endpoint: None,
             connected_in: None,
+            reused: false,
             line,
         }
     }
@@ -131,10 +134,16 @@ impl Exchange {
         self.request_body = Some(progress);
     }
 
-    /// Notes the endpoint, and how long connecting took unless its connection came from the pool.
+    /// Notes the endpoint that was to serve.
+    pub(super) fn tried(&mut self, endpoint: SocketAddr) {
+        self.endpoint = Some(endpoint);
+    }
+
+    /// Notes the endpoint that answered, and how long connecting took unless its connection came from the pool.
     pub(super) fn reached(&mut self, endpoint: SocketAddr, connected_in: Option<Duration>) {
         self.endpoint = Some(endpoint);
         self.connected_in = connected_in;
+        self.reused = connected_in.is_none();
     }
 
     /// Notes the response head.
@@ -181,7 +190,7 @@ impl Exchange {
             Some(fault) => fault,
             None if std::thread::panicking() => Fault::Internal,
             None => match self.connection.state.watch.expired() {
-                Some(clock::Wait::Body | clock::Wait::BodyRate) => Fault::ClientTimeout,
+                Some(clock::Wait::Body | clock::Wait::BodyRate | clock::Wait::Write) => Fault::ClientTimeout,
                 _ => Fault::ClientGone,
             },
         };
@@ -247,7 +256,7 @@ impl Exchange {
             generation: self.view.snapshot.generation,
             upstream: labels.map(|labels| &*labels.upstream),
             endpoint: self.endpoint,
-            reused: self.first_byte.is_some() && self.endpoint.is_some() && self.connected_in.is_none(),
+            reused: self.reused,
             request_bytes: self.request_body.as_ref().map_or(0, |body| body.bytes.get()),
             response_bytes: self.sent,
             duration,
@@ -297,7 +306,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         upstream: None,
         endpoint: None,
         reused: false,
-        request_bytes: connection.state.bytes().0,
+        request_bytes: 0,
         response_bytes: 0,
         duration: Duration::ZERO,
         connect: None,

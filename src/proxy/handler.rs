@@ -153,7 +153,7 @@ impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
             }
             Err(error) => {
                 if let Some(endpoint) = error.endpoint {
-                    exchange.reached(endpoint, None);
+                    exchange.tried(endpoint);
                 }
                 let fault = progress.broken.get().unwrap_or(error.fault);
                 if fault.side() == Side::Upstream {

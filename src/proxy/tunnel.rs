@@ -1,13 +1,13 @@
-//! Owns an upgraded connection: bytes both ways until either side ends or both are silent for too long.
+//! Owns an upgraded connection: bytes both ways until one side ends or both are silent for too long.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 
 use super::connection::Connection;
 use crate::forward::Lease;
@@ -15,29 +15,59 @@ use crate::limits::Limit;
 
 /// The buffer for each direction, in bytes.
 const BUFFER_BYTES: usize = 8 * 1024;
+/// How long the other side may go on once one side has ended, in milliseconds between two of its bytes.
+///
+/// A WebSocket is over when either side closes; a peer that never answers the end must not hold the tunnel.
+const AFTER_END_MS: u32 = 1_000;
+
+type Stream = TokioIo<Upgraded>;
 
 /// Opens a tunnel once both sides have switched; the lease counts as in flight as long as it lasts.
 pub(super) fn start(connection: Rc<Connection>, client: OnUpgrade, upstream: OnUpgrade, lease: Lease, idle_ms: u32) {
     connection.state.begin_tunnel(idle_ms);
     tokio::task::spawn_local(async move {
         let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else { return };
-        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-        let mut copy = pin!(copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER_BYTES, BUFFER_BYTES));
+        let (from_client, to_client) = split(TokioIo::new(client));
+        let (from_upstream, to_upstream) = split(TokioIo::new(upstream));
+        let mut up = pin!(pass(from_client, to_upstream));
+        let mut down = pin!(pass(from_upstream, to_client));
+        let (mut up_ended, mut down_ended, mut known) = (false, false, false);
         let watch = &connection.state.watch;
-        let mut known = false;
         poll_fn(|cx| {
             if !known {
                 watch.set_waker(cx.waker());
                 known = true;
             }
-            if watch.expired().is_some() {
-                connection.worker.metrics.limit(Limit::TunnelIdle);
+            let before = up_ended || down_ended;
+            up_ended = up_ended || up.as_mut().poll(cx).is_ready();
+            down_ended = down_ended || down.as_mut().poll(cx).is_ready();
+            if up_ended && down_ended {
                 return Poll::Ready(());
             }
-            // How a tunnel ends is the two sides' own affair.
-            copy.as_mut().poll(cx).map(drop)
+            if watch.expired().is_some() {
+                if !before {
+                    connection.worker.metrics.limit(Limit::TunnelIdle);
+                }
+                return Poll::Ready(());
+            }
+            if !before && (up_ended || down_ended) {
+                connection.state.begin_tunnel(AFTER_END_MS);
+            }
+            Poll::Pending
         })
         .await;
         drop(lease);
     });
+}
+
+/// Passes bytes one way until that way ends; how it ends is the two sides' own affair.
+async fn pass(mut from: ReadHalf<Stream>, mut to: WriteHalf<Stream>) {
+    let mut buffer = [0; BUFFER_BYTES];
+    while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
+        if to.write_all(&buffer[..bytes]).await.is_err() || to.flush().await.is_err() {
+            return;
+        }
+    }
+    // The end is passed on too; a side that is gone already does not mind.
+    let _ = to.shutdown().await;
 }

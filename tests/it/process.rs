@@ -113,3 +113,92 @@ fn p14_an_answer_with_trailers_is_complete() {
     assert_eq!(origin.connections(), 1);
     assert_eq!(router.metric("banyan_faults_total", &[]), 0.0);
 }
+
+#[test]
+fn a_port_that_another_router_has_is_not_shared() {
+    let origin = Origin::ok();
+    let router = Router::to(origin.address);
+    let listen = router.listen.to_string();
+    let ended = run(&router, &["--state", "other", "--listen", &listen, "--admin", "127.0.0.1:0"]);
+    let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{log}");
+    assert!(log.contains("cannot listen on") && log.contains("--listen"), "{log}");
+}
+
+#[test]
+fn sockets_that_are_taken_over_keep_their_addresses_and_it_is_said() {
+    let origin = Origin::ok();
+    let first = Router::to(origin.address);
+    let second = first.again(&["--listen", "127.0.0.1:1", "--admin", "127.0.0.1:2"]);
+    assert_eq!(second.listen, first.listen);
+    assert!(second.logs().iter().any(|line| line.contains("are not used")));
+}
+
+#[test]
+fn a_tunnel_ends_soon_after_one_of_its_sides() {
+    // The upstream switches, and then neither answers the end nor closes.
+    let origin = Origin::start(|exchange| {
+        exchange.request();
+        exchange.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+        let mut held = Vec::new();
+        while let Some(more) = exchange.chunk() {
+            held.extend(more);
+        }
+        exchange.drain();
+        std::thread::park();
+    });
+    let router = Setup::route(origin.address, "", "websocket: true").start();
+    let mut client = router.connect();
+    client.send(
+        "GET / HTTP/1.1\r\nhost: a.example\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(client.head().status(), 101);
+    client.half_close();
+    router.wait_for_connections(0);
+}
+
+#[test]
+fn h7_raw_bytes_above_ascii_are_refused() {
+    let origin = Origin::ok();
+    let router = Router::to(origin.address);
+    for path in ["/\u{fc}", "/a?q=\u{fc}"] {
+        let answer = router.exchange(format!("GET {path} HTTP/1.1\r\nhost: a.example\r\n\r\n"));
+        assert_eq!(answer.status(), 400, "{path}");
+    }
+    assert!(origin.requests().is_empty());
+}
+
+#[test]
+fn json_files_keep_to_json() {
+    let set =
+        banyan::config::FileSet::from_texts("flags", [("a.json", "{\"flags\": {},}"), ("b.json", "{\"flags\": {}}")]);
+    let mut report = banyan::config::Report::default();
+    assert!(banyan::config::parse(&set.files[0], &mut report).is_none());
+    assert!(report.diagnostics[0].message.contains("JSON"));
+    assert!(banyan::config::parse(&set.files[1], &mut report).is_some());
+}
+
+#[test]
+fn the_demos_copies_are_the_shipped_files() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["flags/orders.yaml", "flags/search.yaml", "routes/shop.yaml"] {
+        let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
+        let (shipped, copy) = (read(root.join(name)), read(root.join("src/demo/shipped").join(name)));
+        assert_eq!(shipped, copy, "{name}: undo the edit, or copy it to src/demo/shipped as well");
+    }
+}
+
+#[test]
+fn explain_hashes_as_the_router_does() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let explain = |hashing: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        command.args(["explain", "--json", "--url", "/search", "-H", "x-user-id: user-1"]).current_dir(root);
+        let output = command.env("BANYAN_HASHING", hashing).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (v2, v3) = (explain("v2"), explain("v3"));
+    assert!(v2.contains("bucket") && v3.contains("bucket"), "{v2}{v3}");
+    assert_ne!(v2, v3);
+}
