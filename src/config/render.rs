@@ -83,7 +83,7 @@ impl Report {
         }
     }
 
-    /// Each finding on a line of its own, for logs; of one code at most [`LINES_A_CODE_MAX`], and how many more.
+    /// Each finding on a line of its own, for logs; of one code at most 20, then how many more.
     pub fn lines(&self) -> impl Iterator<Item = (Severity, String)> {
         let mut positions = Positions::default();
         let mut counts: BTreeMap<&str, (Severity, usize)> = BTreeMap::new();
