@@ -176,7 +176,8 @@ proptest! {
         let value: serde_json::Value = serde_json::from_str(&json).expect("valid JSON");
         prop_assert_eq!(value["status"].as_u64(), Some(200));
         if let Ok(clean) = std::str::from_utf8(&path) && clean.bytes().all(|byte| (b' '..b'\x7f').contains(&byte)) {
-            prop_assert_eq!(value["path"].as_str(), Some(clean));
+            // What is not known is left out.
+            prop_assert_eq!(value["path"].as_str(), Some(clean).filter(|clean| !clean.is_empty()));
         }
         let text = logged(LogFormat::Text, 1.0, &[hostile]);
         prop_assert!(text.trim_end_matches('\n').chars().all(|letter| !letter.is_control()));
