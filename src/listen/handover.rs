@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{
@@ -33,7 +33,6 @@ const SERVING: u8 = b'S';
 #[derive(Debug)]
 pub struct Offer {
     listener: UnixListener,
-    path: PathBuf,
 }
 
 /// The new process's end of a hand-over: the old process waits for a word.
@@ -102,7 +101,7 @@ impl Offer {
         let listener = UnixListener::bind(&fresh)?;
         std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
         std::fs::rename(&fresh, &path)?;
-        Ok(Self { listener, path })
+        Ok(Self { listener })
     }
 
     /// Waits until a new process has taken the sockets and serves; blocks its thread.
@@ -117,11 +116,6 @@ impl Offer {
                 Err(error) => tracing::warn!(%error, "a hand-over did not complete; serving on"),
             }
         }
-    }
-
-    /// Where the socket is.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

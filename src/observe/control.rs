@@ -105,11 +105,6 @@ impl ControlMetrics {
         self.reloads[result as usize].value()
     }
 
-    /// How long the files on disk have differed from what is in force.
-    pub fn stale_for(&self) -> Duration {
-        self.lock().stale.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
     pub(super) fn last(&self) -> Last {
         self.lock().clone()
     }

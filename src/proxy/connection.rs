@@ -147,7 +147,8 @@ fn account(connection: &Rc<Connection>, end: &End) {
                 Wait::Body => Limit::BodyIdle,
                 Wait::BodyRate => Limit::BodyRate,
                 Wait::Write => Limit::WriteStall,
-                Wait::Tunnel | Wait::Upstream | Wait::Discard => Limit::TunnelIdle,
+                // These end where they are waited for, and are counted there.
+                Wait::Tunnel | Wait::Upstream | Wait::Discard => return,
             };
             metrics.limit(limit);
             if *wait == Wait::Head && connection.state.bytes().0 > 0 {

@@ -85,7 +85,7 @@ pub struct LegId(pub u32);
 pub struct Leg {
     /// Its number.
     pub id: LegId,
-    /// Who serves the request (in later issues reads and writes may differ).
+    /// Who serves the request.
     pub upstream: UpstreamId,
 }
 
