@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::connection;
+use super::arrival;
 use super::worker::Worker;
 use crate::lifecycle::Phase;
 use crate::limits::Limit;
@@ -88,7 +88,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     if stream.set_nodelay(true).is_err() {
         // The client has gone already; serving finds that out.
     }
-    connection::start(worker, stream, peer);
+    arrival::start(worker, stream, peer);
 }
 
 fn count_in(worker: &Worker, peer: IpAddr) -> Result<(), Limit> {

@@ -12,8 +12,8 @@ use std::task::Poll;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::arrival::{Arrival, Place, Protocol};
 use super::exchange;
 use super::handler;
 use super::io::{Activity, ClientStream, StreamState};
@@ -39,7 +39,8 @@ pub(super) struct Connection {
     pub peer: Peer,
     /// Requests so far.
     pub requests: Cell<u32>,
-    key: usize,
+    /// Held for as long as a request or a tunnel needs the connection.
+    _place: Place,
 }
 
 /// How a connection ended.
@@ -52,15 +53,6 @@ enum End {
     Expired(Wait),
     /// A request panicked.
     Panicked,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let (received, sent) = self.state.bytes();
-        self.worker.metrics.received_bytes.add(received);
-        self.worker.metrics.sent_bytes.add(sent);
-        self.worker.forget(self.key, self.address.ip());
-    }
 }
 
 impl Connection {
@@ -81,21 +73,22 @@ impl Connection {
     }
 }
 
-/// Serves a connection in a task of its own.
-pub(super) fn start(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr) {
-    let state = StreamState::new(worker.limits());
-    let key = worker.streams.borrow_mut().insert(Arc::clone(&state));
-    let peer = Peer::new(address.ip(), false, &worker.shared.options.policy);
-    let connection =
-        Rc::new(Connection { worker: Rc::clone(worker), state, address, peer, requests: Cell::new(0), key });
-    tokio::task::spawn_local(serve(connection, stream));
+/// Serves a connection that has arrived.
+pub(super) async fn serve(arrival: Arrival) {
+    let Arrival { place, stream, address, secure, protocol } = arrival;
+    let (worker, state) = (Rc::clone(&place.worker), Arc::clone(&place.state));
+    let peer = Peer::new(address.ip(), secure, &worker.shared.options.policy);
+    let connection = Rc::new(Connection { worker, state, address, peer, requests: Cell::new(0), _place: place });
+    match protocol {
+        Protocol::Http1 => serve_http1(connection, stream).await,
+    }
 }
 
-async fn serve(connection: Rc<Connection>, stream: TcpStream) {
+async fn serve_http1(connection: Rc<Connection>, stream: ClientStream) {
     let state = &connection.state;
-    let stream = TokioIo::new(ClientStream::new(stream, Arc::clone(state)));
     let service = service_fn(|request| handler::handle(Rc::clone(&connection), request));
-    let mut serving = pin!(server(connection.worker.limits()).serve_connection(stream, service).with_upgrades());
+    let server = server(connection.worker.limits());
+    let mut serving = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut known = false;
     let end = poll_fn(|cx| {
         if !known {

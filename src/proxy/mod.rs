@@ -5,6 +5,7 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod connection;
 mod exchange;
 mod handler;
