@@ -1,14 +1,14 @@
 //! Owns the request body on its way up: limits, deadlines, and whose fault it is when it breaks.
 
-use std::cell::Cell;
-use std::fmt;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -19,6 +19,8 @@ use crate::limits::Limits;
 
 /// How long a request body may start slowly before the minimum rate counts, in milliseconds.
 const RATE_GRACE_MS: u64 = 5_000;
+/// Interim heads that may wait for the client; more that come at once are dropped.
+const INTERIM_HEADS_MAX: usize = 8;
 
 /// What is known about a request body while it is on its way; the handler and the log read it.
 #[derive(Debug, Default)]
@@ -29,25 +31,24 @@ pub struct BodyProgress {
     pub broken: Cell<Option<Fault>>,
     /// The response head is there: the wait for the upstream belongs to the response body from now on.
     pub answered: Cell<bool>,
+    /// Interim heads of the upstream that wait to be passed on, oldest first.
+    interim: RefCell<VecDeque<Parts>>,
 }
 
-/// Passes on the interim heads (1xx) that come before a response; called in the request's task (rule P11).
-pub struct Interim(Box<dyn FnMut(StatusCode, HeaderMap)>);
-
-impl Interim {
-    /// Wraps what passes a head on; it must not wait.
-    pub fn new(pass: impl FnMut(StatusCode, HeaderMap) + 'static) -> Self {
-        Self(Box::new(pass))
+impl BodyProgress {
+    /// Keeps an interim head (1xx, but neither 100 nor 101) for the client, who gets it before the final one (rule P11).
+    ///
+    /// Call it while the response head is waited for; whoever waits looks here each time that it is woken.
+    pub fn keep_interim(&self, head: Parts) {
+        let mut interim = self.interim.borrow_mut();
+        if interim.len() < INTERIM_HEADS_MAX {
+            interim.push_back(head);
+        }
     }
 
-    pub(super) fn pass(&mut self, status: StatusCode, headers: HeaderMap) {
-        (self.0)(status, headers);
-    }
-}
-
-impl fmt::Debug for Interim {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Interim").finish_non_exhaustive()
+    /// Takes the oldest interim head that waits.
+    pub fn take_interim(&self) -> Option<Parts> {
+        self.interim.borrow_mut().pop_front()
     }
 }
 
@@ -65,7 +66,6 @@ pub struct RequestBody {
     rate_min_bytes: u32,
     bytes_max: u64,
     response_timeout_ms: u32,
-    interim: Option<Interim>,
 }
 
 /// Says that a request body cannot be forwarded.
@@ -85,22 +85,12 @@ impl RequestBody {
             rate_min_bytes: limits.body_rate_min_bytes,
             bytes_max: bytes_max.unwrap_or(u64::MAX),
             response_timeout_ms: 0,
-            interim: None,
         }
     }
 
     /// What is known about it, shared with the handler.
     pub fn progress(&self) -> Rc<BodyProgress> {
         Rc::clone(&self.progress)
-    }
-
-    /// Sets who is told of interim heads; nobody is by default.
-    pub fn set_interim(&mut self, interim: Option<Interim>) {
-        self.interim = interim;
-    }
-
-    pub(super) fn take_interim(&mut self) -> Option<Interim> {
-        self.interim.take()
     }
 
     /// Sets how long the upstream has for its response head after each part of the body.

@@ -12,7 +12,10 @@ mod http1;
 mod pool;
 mod stream;
 
-pub use body::{BodyProgress, Interim, RequestBody};
+#[cfg(test)]
+mod tests;
+
+pub use body::{BodyProgress, RequestBody};
 pub use endpoint::Lease;
 pub use health::HealthRegistry;
 pub use http1::{ResponseBody, ResponseCut};

@@ -14,7 +14,7 @@ use super::Inner;
 use super::body::ResponseBody;
 use super::upload::{Upload, UploadError};
 use crate::fault::Fault;
-use crate::forward::body::{Interim, RequestBody};
+use crate::forward::body::{BodyProgress, RequestBody};
 use crate::forward::connection::SendError;
 use crate::forward::wire::response::ResponseHead;
 
@@ -38,7 +38,7 @@ struct Wait {
     headers: HeaderMap,
     /// What is left to send.
     upload: Option<Box<Upload>>,
-    interim: Option<Interim>,
+    progress: Rc<BodyProgress>,
 }
 
 impl Sending {
@@ -84,9 +84,9 @@ impl Future for Sending {
 
 /// Sends as much as goes out at once.
 fn begin(inner: &mut Inner, request: Request<RequestBody>, cx: &mut Context<'_>) -> Step {
-    let (parts, mut body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     inner.begin(parts.method == Method::HEAD);
-    let interim = body.take_interim();
+    let progress = body.progress();
     let mut upload = Upload::new(&parts, body);
     let upload = match upload.poll(&mut inner.stream, cx) {
         Poll::Pending => Some(Box::new(upload)),
@@ -99,8 +99,7 @@ fn begin(inner: &mut Inner, request: Request<RequestBody>, cx: &mut Context<'_>)
             return Step::Over(Some(SendError::sent(Fault::ConnectionTerminated)));
         }
         Poll::Ready(Err(UploadError::Stream)) => match upload.into_unsent() {
-            Some(mut body) => {
-                body.set_interim(interim);
+            Some(body) => {
                 let unsent = Some(Box::new(Request::from_parts(parts, body)));
                 return Step::Over(Some(SendError { fault: Fault::ConnectionTerminated, unsent }));
             }
@@ -110,7 +109,7 @@ fn begin(inner: &mut Inner, request: Request<RequestBody>, cx: &mut Context<'_>)
     };
     let mut headers = parts.headers;
     headers.clear();
-    Step::Wait(Wait { headers, upload, interim })
+    Step::Wait(Wait { headers, upload, progress })
 }
 
 fn poll_response(
@@ -131,7 +130,7 @@ fn poll_response(
             }
         }
     }
-    let head = ready!(inner.poll_head(&mut wait.headers, &mut wait.interim, cx))?;
+    let head = ready!(inner.poll_head(&mut wait.headers, &wait.progress, cx))?;
     if let Some(upload) = wait.upload.take() {
         go_on(connection, inner, upload);
     }
