@@ -11,6 +11,8 @@ pub struct Limits {
     pub field_bytes_max: usize,
     /// Header fields in a request.
     pub fields_max: usize,
+    /// From accept, or from a PROXY protocol header, to the end of the TLS handshake.
+    pub tls_handshake_timeout_ms: u32,
     /// From accept, or from the first byte of a further request, to the whole head.
     pub head_timeout_ms: u32,
     /// Between two parts of a request body.
@@ -44,6 +46,7 @@ impl Default for Limits {
             target_bytes_max: 8 * 1024,
             field_bytes_max: 16 * 1024,
             fields_max: 100,
+            tls_handshake_timeout_ms: 10_000,
             head_timeout_ms: 10_000,
             body_idle_timeout_ms: 30_000,
             body_rate_min_bytes: 240,
@@ -69,6 +72,8 @@ pub enum Limit {
     Target,
     /// `head_timeout_ms`.
     HeadTimeout,
+    /// `tls_handshake_timeout_ms`.
+    TlsHandshake,
     /// `body_idle_timeout_ms`.
     BodyIdle,
     /// `body_rate_min_bytes`.
@@ -99,10 +104,11 @@ pub enum Limit {
 
 impl Limit {
     /// All limits, by discriminant.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Head,
         Self::Target,
         Self::HeadTimeout,
+        Self::TlsHandshake,
         Self::BodyIdle,
         Self::BodyRate,
         Self::WriteStall,
@@ -124,6 +130,7 @@ impl Limit {
             Self::Head => "head",
             Self::Target => "target",
             Self::HeadTimeout => "head_timeout",
+            Self::TlsHandshake => "tls_handshake",
             Self::BodyIdle => "body_idle",
             Self::BodyRate => "body_rate",
             Self::WriteStall => "write_stall",

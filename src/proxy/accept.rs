@@ -14,6 +14,7 @@ use super::arrival;
 use super::worker::Worker;
 use crate::lifecycle::Phase;
 use crate::limits::Limit;
+use crate::listen::{ClientListener, Transport};
 
 /// Failures to accept are logged once a second at most: a thousand lines do not say more.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -22,17 +23,14 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When the loop cannot watch the socket.
-pub(super) fn start(
-    worker: &Rc<Worker>,
-    listener: std::net::TcpListener,
-    phases: watch::Receiver<Phase>,
-) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    tokio::task::spawn_local(accept(Rc::clone(worker), listener, phases));
+pub(super) fn start(worker: &Rc<Worker>, listener: ClientListener, phases: watch::Receiver<Phase>) -> io::Result<()> {
+    let ClientListener { socket, transport } = listener;
+    let socket = TcpListener::from_std(socket)?;
+    tokio::task::spawn_local(accept(Rc::clone(worker), socket, transport, phases));
     Ok(())
 }
 
-async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phases: watch::Receiver<Phase>) {
+async fn accept(worker: Rc<Worker>, listener: TcpListener, transport: Transport, mut phases: watch::Receiver<Phase>) {
     let mut draining = std::pin::pin!(phases.wait_for(|phase| *phase >= Phase::Draining));
     let mut logged = None;
     loop {
@@ -40,7 +38,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phases: watch::Re
             biased;
             _ = &mut draining => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => admit(&worker, stream, peer),
+                Ok((stream, peer)) => admit(&worker, stream, peer, transport),
                 Err(error) => pause(&worker, &error, &mut logged).await,
             },
         }
@@ -48,7 +46,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phases: watch::Re
     // What waits in the queue would be reset when the socket closes: it is served, unless another process has the
     // socket too and takes it.
     while let Some(Ok((stream, peer))) = now_or_never(listener.accept()) {
-        admit(&worker, stream, peer);
+        admit(&worker, stream, peer, transport);
     }
 }
 
@@ -79,7 +77,7 @@ async fn pause(worker: &Worker, error: &io::Error, logged: &mut Option<tokio::ti
 }
 
 /// Takes a connection in, or closes it at once when a limit is reached.
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, transport: Transport) {
     worker.metrics.connections_accepted.increment();
     if let Err(limit) = count_in(worker, peer.ip()) {
         worker.metrics.limit(limit);
@@ -88,7 +86,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     if stream.set_nodelay(true).is_err() {
         // The client has gone already; serving finds that out.
     }
-    arrival::start(worker, stream, peer);
+    arrival::start(worker, stream, peer, transport);
 }
 
 fn count_in(worker: &Worker, peer: IpAddr) -> Result<(), Limit> {

@@ -114,12 +114,15 @@ fn begin(
     if facts.answer_here {
         return Step::Discard { exchange, facts, body, fault: None };
     }
+    if !connection.serves(&admitted.host) {
+        return Step::Discard { exchange, facts, body, fault: Some(Fault::Misdirected) };
+    }
     let client = match connection.peer.is_trusted() {
         true => head::client_address(&parts.headers, connection.address.ip(), &options.policy),
         false => connection.address.ip(),
     };
     exchange.came_from(client);
-    let decision = match decide(&view, &parts, &admitted.host, client) {
+    let decision = match decide(connection, &view, &parts, &admitted.host, client) {
         Ok(decision) => decision,
         Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
@@ -166,7 +169,14 @@ impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
 }
 
 /// Decides who serves.
-fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Result<Decision<'s>, Fault> {
+fn decide<'s>(
+    connection: &Connection,
+    view: &'s View,
+    parts: &Parts,
+    host: &str,
+    client: IpAddr,
+) -> Result<Decision<'s>, Fault> {
+    let security = connection.security.as_ref();
     let head = decision::Head {
         method: &parts.method,
         host,
@@ -174,7 +184,13 @@ fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Resu
         query: parts.uri.query(),
         headers: &parts.headers,
         client,
-        secure: false,
+        secure: security.is_some(),
+        certificate: security.and_then(|security| security.certificate.as_ref()).map(|shown| decision::Certificate {
+            subject: &shown.subject,
+            issuer: &shown.issuer,
+            san: shown.san.as_deref(),
+            fingerprint: &shown.fingerprint,
+        }),
         now_unix_s: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX),
         fresh_key,
     };

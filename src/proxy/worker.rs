@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +22,10 @@ use crate::forward::HealthRegistry;
 use crate::head::Policy;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::Limits;
+use crate::listen::ClientListener;
 use crate::observe::{AccessLog, AccessWriter, Metrics, WorkerMetrics};
 use crate::snapshot::{Reader, Store};
+use crate::tls::server::ServerTls;
 
 /// While draining, how long an idle connection may wait for a request that is already on its way.
 pub(super) const DRAIN_IDLE_MS: u32 = 1_000;
@@ -39,6 +41,8 @@ pub struct Options {
     pub policy: Policy,
     /// Whether clients see `Banyan-Decision` on answers.
     pub expose_decision: bool,
+    /// TLS towards clients; needed where a listener speaks it.
+    pub tls: Option<Arc<ServerTls>>,
     /// Whether requests are counted and timed.
     pub metrics: bool,
     /// The access log, if there is one.
@@ -79,7 +83,7 @@ pub struct Workers(Vec<JoinHandle<()>>);
 /// # Errors
 /// When a thread or a runtime cannot be made.
 pub fn start(
-    hands: Vec<Vec<TcpListener>>,
+    hands: Vec<Vec<ClientListener>>,
     options: Options,
     store: &Arc<Store>,
     metrics: &Arc<Metrics>,
@@ -117,7 +121,7 @@ impl Workers {
 /// One worker's life.
 fn run(
     shared: Arc<Shared>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<ClientListener>,
     phases: watch::Receiver<Phase>,
     ready: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
