@@ -6,6 +6,7 @@ pub(crate) mod desync;
 pub(crate) mod panel;
 
 mod mutations;
+mod slowhttptest;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -3,7 +3,6 @@
 use crate::hostile;
 use crate::support::Origin;
 use crate::support::message::Reader;
-use crate::support::router::Setup;
 
 use super::{desync, panel};
 
