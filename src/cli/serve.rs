@@ -239,6 +239,7 @@ fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Res
         limits: settings.limits.clone(),
         policy,
         expose_decision: settings.expose_decision,
+        proxy_protocol_from: settings.proxy_protocol_from.clone().into(),
         tls: None,
         metrics: settings.metrics,
         access_log,

@@ -15,6 +15,7 @@ use super::worker::Worker;
 use crate::lifecycle::Phase;
 use crate::limits::Limit;
 use crate::listen::{ClientListener, Transport};
+use crate::network::Network;
 
 /// Failures to accept are logged once a second at most: a thousand lines do not say more.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -94,14 +95,22 @@ fn count_in(worker: &Worker, peer: IpAddr) -> Result<(), Limit> {
     if limits.connections_max != 0 && shared.connections.load(Relaxed) >= limits.connections_max {
         return Err(Limit::Connections);
     }
-    let trusted = shared.options.policy.trusted.iter().any(|network| network.contains(peer));
+    count_address(worker, peer)?;
+    shared.connections.fetch_add(1, Relaxed);
+    worker.metrics.connections_open.add(1);
+    Ok(())
+}
+
+/// Counts a connection for its address, unless that has too many; proxies stand for many clients.
+pub(super) fn count_address(worker: &Worker, peer: IpAddr) -> Result<(), Limit> {
+    let (shared, limits) = (&worker.shared, worker.limits());
+    let is_proxy = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
+    let exempt = is_proxy(&shared.options.policy.trusted) || is_proxy(&shared.options.proxy_protocol_from);
     let mut addresses = shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
     let count = addresses.entry(peer).or_default();
-    if limits.connections_per_address_max != 0 && *count >= limits.connections_per_address_max && !trusted {
+    if limits.connections_per_address_max != 0 && *count >= limits.connections_per_address_max && !exempt {
         return Err(Limit::ConnectionsPerAddress);
     }
     *count += 1;
-    shared.connections.fetch_add(1, Relaxed);
-    worker.metrics.connections_open.add(1);
     Ok(())
 }

@@ -10,12 +10,14 @@ use std::task::Poll;
 
 use tokio::net::TcpStream;
 
+use super::announcement;
 use super::connection;
 use super::io::{ClientStream, Socket, StreamState};
 use super::worker::Worker;
 use crate::clock::{Wait, Watch};
 use crate::limits::Limit;
 use crate::listen::Transport;
+use crate::proxy_protocol::Announced;
 use crate::tls::server::{ServedNames, Session};
 use crate::tls::{HandshakeFault, PeerCertificate};
 
@@ -76,7 +78,16 @@ pub(super) fn start(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr,
 }
 
 /// Finds out who comes and what they speak; `None` when they leave before that, or are turned away.
-async fn arrive(place: Place, stream: TcpStream, address: SocketAddr, transport: Transport) -> Option<Arrival> {
+async fn arrive(
+    mut place: Place,
+    mut stream: TcpStream,
+    mut address: SocketAddr,
+    transport: Transport,
+) -> Option<Arrival> {
+    let options = &place.worker.shared.options;
+    if announcement::is_due(address.ip(), &options.proxy_protocol_from) {
+        address = announced(&mut place, &mut stream, address).await?;
+    }
     let socket = Socket::new(stream, Arc::clone(&place.state));
     match transport {
         Transport::Plain => {
@@ -89,6 +100,37 @@ async fn arrive(place: Place, stream: TcpStream, address: SocketAddr, transport:
             Some(Arrival { place, stream, address, security, protocol: Protocol::Http1 })
         }
     }
+}
+
+/// Takes a PROXY protocol header off, within the time for a head; gives the address of who is behind it.
+async fn announced(place: &mut Place, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+    let taken = before_expiry(&place.state.watch, announcement::take(stream)).await;
+    let metrics = &place.worker.metrics;
+    let source = match taken {
+        Met::InTime(Ok(Announced::Proxied { source, .. })) => source,
+        Met::InTime(Ok(Announced::Local)) => return Some(peer),
+        Met::InTime(Err(error)) => {
+            metrics.proxy_headers_refused.increment();
+            tracing::debug!(client = %peer, %error, "closed");
+            return None;
+        }
+        Met::Late => {
+            metrics.limit(Limit::HeadTimeout);
+            return None;
+        }
+        Met::Panicked => {
+            metrics.panics.increment();
+            return None;
+        }
+    };
+    match place.worker.recount(place.counted, source.ip()) {
+        Ok(()) => place.counted = source.ip(),
+        Err(limit) => {
+            metrics.limit(limit);
+            return None;
+        }
+    }
+    Some(source)
 }
 
 /// Shakes hands within the time for it (rule L2).

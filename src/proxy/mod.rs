@@ -4,6 +4,7 @@
 //! nothing is locked per request.
 
 mod accept;
+mod announcement;
 mod answer;
 mod arrival;
 mod connection;

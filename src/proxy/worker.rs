@@ -21,8 +21,9 @@ use crate::clock::{self, Wait};
 use crate::forward::HealthRegistry;
 use crate::head::Policy;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::listen::ClientListener;
+use crate::network::Network;
 use crate::observe::{AccessLog, AccessWriter, Metrics, WorkerMetrics};
 use crate::snapshot::{Reader, Store};
 use crate::tls::server::ServerTls;
@@ -41,6 +42,8 @@ pub struct Options {
     pub policy: Policy,
     /// Whether clients see `Banyan-Decision` on answers.
     pub expose_decision: bool,
+    /// Networks whose connections begin with a PROXY protocol header.
+    pub proxy_protocol_from: Box<[Network]>,
     /// TLS towards clients; needed where a listener speaks it.
     pub tls: Option<Arc<ServerTls>>,
     /// Whether requests are counted and timed.
@@ -209,7 +212,7 @@ impl Worker {
                     let left = self.streams.borrow().len();
                     tracing::warn!(connections = left, "drain deadline: dropping what is left");
                     for _ in 0..left {
-                        self.metrics.limit(crate::limits::Limit::Drain);
+                        self.metrics.limit(Limit::Drain);
                     }
                     break;
                 }
@@ -238,11 +241,22 @@ impl Worker {
         }
     }
 
+    /// Counts a connection for another address than before, unless that one has too many.
+    pub(super) fn recount(&self, before: IpAddr, now: IpAddr) -> Result<(), Limit> {
+        accept::count_address(self, now)?;
+        self.forget_address(before);
+        Ok(())
+    }
+
     /// Forgets a connection.
     pub(super) fn forget(&self, key: usize, peer: IpAddr) {
         self.streams.borrow_mut().remove(key);
         self.metrics.connections_open.add(-1);
         self.shared.connections.fetch_sub(1, Relaxed);
+        self.forget_address(peer);
+    }
+
+    fn forget_address(&self, peer: IpAddr) {
         let mut addresses = self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = addresses.get_mut(&peer) {
             *count -= 1;

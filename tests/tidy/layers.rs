@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lifecycle", &[]),
     ("limits", &[]),
     ("network", &[]),
+    ("proxy_protocol", &[]),
     ("tls", &[]),
     ("upstream", &["tls"]),
     ("flag", &["attribute"]),
@@ -43,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "listen",
             "network",
             "observe",
+            "proxy_protocol",
             "route",
             "settings",
             "snapshot",
@@ -104,14 +106,26 @@ const VOCABULARY: &[&str] = &[
     "lifecycle",
     "limits",
     "network",
+    "proxy_protocol",
     "route",
     "snapshot",
     "upstream",
 ];
 
 /// What is pure: values and functions of values.
-const PURE: &[&str] =
-    &["attribute", "decision", "fault", "flag", "head", "limits", "network", "route", "snapshot", "upstream"];
+const PURE: &[&str] = &[
+    "attribute",
+    "decision",
+    "fault",
+    "flag",
+    "head",
+    "limits",
+    "network",
+    "proxy_protocol",
+    "route",
+    "snapshot",
+    "upstream",
+];
 
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
