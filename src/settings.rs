@@ -41,6 +41,8 @@ pub struct Settings {
     pub via: Option<Box<str>>,
     /// Whether `traceparent` is passed on or made.
     pub tracing: bool,
+    /// Whether clients may speak HTTP/2, by prior knowledge or ALPN.
+    pub http2: bool,
     /// Whether requests are counted for `/metrics`.
     pub metrics: bool,
     /// How often the content of the directories is compared, in milliseconds; 0 for never.
@@ -82,6 +84,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             via: Some("banyan".into()),
             tracing: true,
+            http2: true,
             metrics: true,
             poll_ms: 2_000,
             debounce_ms: 50,

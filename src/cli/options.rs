@@ -83,6 +83,9 @@ pub struct SettingOptions {
     /// Whether `traceparent` is passed on or made [default: on].
     #[arg(long, env = "BANYAN_TRACING", value_name = "ON", value_parser = one_of(SWITCH))]
     pub tracing: Option<bool>,
+    /// Whether clients may speak HTTP/2 [default: on].
+    #[arg(long, env = "BANYAN_HTTP2", value_name = "ON", value_parser = one_of(SWITCH))]
+    pub http2: Option<bool>,
     /// Whether requests are counted for /metrics [default: on].
     #[arg(long, env = "BANYAN_METRICS", value_name = "ON", value_parser = one_of(SWITCH))]
     pub metrics: Option<bool>,
@@ -187,6 +190,7 @@ fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
         trusted_proxies: first_list(&given.trusted_proxies, &file.trusted_proxies, default.trusted_proxies),
         via: via.map_or(default.via, |via| via.0),
         tracing: first!(tracing),
+        http2: first!(http2),
         metrics: first!(metrics),
         poll_ms: first!(poll_ms),
         debounce_ms: first!(debounce_ms),

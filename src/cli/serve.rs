@@ -216,6 +216,7 @@ fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Res
         limits: settings.limits.clone(),
         policy,
         expose_decision: settings.expose_decision,
+        http2: settings.http2,
         metrics: settings.metrics,
         access_log,
     })

@@ -8,7 +8,7 @@ mod endpoint;
 mod health;
 mod pool;
 
-pub use body::{BodyProgress, RequestBody};
+pub use body::{BodyProgress, ClientBody, RequestBody, StreamBody};
 pub use connection::ResponseBody;
 pub use endpoint::Lease;
 pub use health::HealthRegistry;

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use super::connection;
 use super::io::{ClientStream, StreamState};
+use super::preface;
 use super::worker::Worker;
 
 /// A connection's place among those of its worker; dropping it gives the place back and counts the bytes.
@@ -35,6 +36,8 @@ pub(super) struct Arrival {
 pub(super) enum Protocol {
     /// HTTP/1.1 and HTTP/1.0.
     Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 impl Drop for Place {
@@ -60,6 +63,11 @@ pub(super) fn start(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr)
 
 /// Finds out who comes and what they speak; `None` when they leave before that, or are turned away.
 async fn arrive(place: Place, stream: TcpStream, address: SocketAddr) -> Option<Arrival> {
-    let stream = ClientStream::new(stream, Arc::clone(&place.state));
-    Some(Arrival { place, stream, address, secure: false, protocol: Protocol::Http1 })
+    let mut stream = ClientStream::new(stream, Arc::clone(&place.state));
+    let protocol = if place.worker.shared.options.http2 {
+        preface::recognise(&mut stream, &place.state.watch).await?
+    } else {
+        Protocol::Http1
+    };
+    Some(Arrival { place, stream, address, secure: false, protocol })
 }

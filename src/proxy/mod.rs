@@ -6,10 +6,13 @@
 mod accept;
 mod answer;
 mod arrival;
+mod carrier;
 mod connection;
 mod exchange;
 mod handler;
+mod http2;
 mod io;
+mod preface;
 mod tunnel;
 mod view;
 mod worker;

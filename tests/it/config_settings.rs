@@ -71,6 +71,7 @@ fn the_command_line_reaches_every_setting() {
         "--trusted-proxies=10.0.0.0/8,192.168.0.0/16",
         "--via=edge-1",
         "--tracing=off",
+        "--http2=off",
         "--metrics=off",
         "--poll-ms=0",
         "--debounce-ms=5",
@@ -97,6 +98,7 @@ fn the_command_line_reaches_every_setting() {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "192.168.0.0/16".parse().unwrap()],
         via: Some("edge-1".into()),
         tracing: false,
+        http2: false,
         metrics: false,
         poll_ms: 0,
         debounce_ms: 5,
@@ -125,6 +127,7 @@ expose_decision: true
 trusted_proxies: 10.0.0.0/8
 via: off
 tracing: off
+http2: off
 metrics: false
 poll_ms: 1
 debounce_ms: 2
@@ -153,6 +156,7 @@ limits: {head_bytes_max: 1000, fields_max: 10}
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         via: Some("edge".into()),
         tracing: false,
+        http2: false,
         metrics: false,
         poll_ms: 1,
         debounce_ms: 2,
