@@ -4,6 +4,7 @@
 //! stand still, how many streams may be broken off, and when the connection ends.
 
 mod connection;
+mod date;
 mod outbox;
 mod stream;
 

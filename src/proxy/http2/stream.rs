@@ -10,11 +10,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{Request, Response};
 use hyper::body::{Body as _, Frame};
 
 use super::connection::Shared;
+use super::date;
 use crate::clock::{Wait, Watch};
 use crate::forward::{ClientBody, StreamBody};
 use crate::proxy::answer::{Answer, AnswerError};
@@ -107,8 +108,13 @@ async fn serve(
     })
     .await?;
     let Ok(answer) = answered;
-    let (head, body) = answer.into_parts();
+    let (mut head, body) = answer.into_parts();
+    // Over HTTP/1.1 hyper does the same.
+    head.headers.entry(DATE).or_insert_with(date::now);
     let ends = body.is_end_stream();
+    if let (Answer::Own { .. }, Some(bytes)) = (&body, body.size_hint().exact()) {
+        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| bytes.into());
+    }
     let head = Response::from_parts(head, ());
     let sent = stream.respond.borrow_mut().send_response(head, ends);
     let send = sent.map_err(|_| Cut::Gone)?;
