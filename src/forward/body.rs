@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
-use http::response::Parts;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::client_body::ClientBody;
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
 use crate::head::trailers;
@@ -21,7 +20,7 @@ use crate::limits::Limits;
 /// How long a request body may start slowly before the minimum rate counts, in milliseconds.
 const RATE_GRACE_MS: u64 = 5_000;
 /// Interim heads that may wait for the client; more that come at once are dropped.
-const INTERIM_HEADS_MAX: usize = 8;
+const INTERIM_HEADS_MAX: usize = 32;
 
 /// What is known about a request body while it is on its way; the handler and the log read it.
 #[derive(Debug, Default)]
@@ -33,120 +32,29 @@ pub struct BodyProgress {
     /// The response head is there: the wait for the upstream belongs to the response body from now on.
     pub answered: Cell<bool>,
     /// Interim heads of the upstream that wait to be passed on, oldest first.
-    interim: RefCell<VecDeque<Parts>>,
+    interim: RefCell<VecDeque<(StatusCode, HeaderMap)>>,
 }
 
 impl BodyProgress {
-    /// Keeps an interim head (1xx, but neither 100 nor 101) for the client, who gets it before the final one (rule P11).
-    ///
-    /// Call it while the response head is waited for; whoever waits looks here each time that it is woken.
-    pub fn keep_interim(&self, head: Parts) {
-        let mut interim = self.interim.borrow_mut();
-        if interim.len() < INTERIM_HEADS_MAX {
-            interim.push_back(head);
-        }
-    }
-
     /// Takes the oldest interim head that waits.
-    pub fn take_interim(&self) -> Option<Parts> {
+    pub fn take_interim(&self) -> Option<(StatusCode, HeaderMap)> {
         self.interim.borrow_mut().pop_front()
     }
 }
 
-/// A client's request body as it comes off the connection.
+/// Keeps the interim heads (1xx) that come before a response for the client; used in the request's task (rule P11).
 #[derive(Debug)]
-pub enum ClientBody {
-    /// Of HTTP/1.1, framed by its length or in chunks.
-    Http1(Incoming),
-    /// Of an HTTP/2 stream.
-    Http2(StreamBody),
-}
+pub(super) struct Interim(Rc<BodyProgress>);
 
-/// The body of an HTTP/2 request.
-///
-/// The stream's window opens again only when the next part is asked for: what the upstream has not taken, the client
-/// cannot replace.
-#[derive(Debug)]
-pub struct StreamBody {
-    stream: RecvStream,
-    /// What the request says it will be.
-    length: Option<u64>,
-    received: u64,
-    /// Bytes handed out for which the window has not been opened again.
-    held: usize,
-    /// All data has come; trailers may follow.
-    at_trailers: bool,
-}
-
-impl StreamBody {
-    /// Wraps a stream whose request announces `length` bytes, if it says so.
-    pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self { stream, length, received: 0, held: 0, at_trailers: false }
-    }
-
-    /// The stream, for what follows when no more of the body is wanted.
-    pub fn into_stream(self) -> RecvStream {
-        self.stream
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        if self.held > 0 {
-            // It fails only for more than was received.
-            let _ = self.stream.flow_control().release_capacity(std::mem::take(&mut self.held));
-        }
-        if !self.at_trailers {
-            match ready!(self.stream.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    self.held = data.len();
-                    self.received += data.len() as u64;
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => self.at_trailers = true,
-            }
-        }
-        self.stream.poll_trailers(cx).map(|trailers| trailers.transpose().map(|fields| fields.map(Frame::trailers)))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.length {
-            _ if self.stream.is_end_stream() => SizeHint::with_exact(0),
-            Some(length) => SizeHint::with_exact(length.saturating_sub(self.received)),
-            None => SizeHint::default(),
+impl Interim {
+    pub(super) fn pass(&self, status: StatusCode, headers: HeaderMap) {
+        let mut heads = self.0.interim.borrow_mut();
+        // A 100 says nothing to a client that has been told to go on, or that never waited.
+        if status != StatusCode::CONTINUE && heads.len() < INTERIM_HEADS_MAX {
+            heads.push_back((status, headers));
         }
     }
 }
-
-impl Body for ClientBody {
-    type Data = Bytes;
-    type Error = BrokenBody;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
-        match self.get_mut() {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenBody),
-            Self::Http2(body) => body.poll_frame(cx).map_err(|_| BrokenBody),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.stream.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
-        }
-    }
-}
-
-/// Says that a client's body is cut or malformed.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the client's body is cut or malformed")]
-pub struct BrokenBody;
 
 /// A request body that enforces limits and remembers its own failure.
 ///
@@ -187,6 +95,11 @@ impl RequestBody {
     /// What is known about it, shared with the handler.
     pub fn progress(&self) -> Rc<BodyProgress> {
         Rc::clone(&self.progress)
+    }
+
+    /// Where interim heads go.
+    pub(super) fn interim(&self) -> Interim {
+        Interim(Rc::clone(&self.progress))
     }
 
     /// Sets how long the upstream has for its response head after each part of the body.

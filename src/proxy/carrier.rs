@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use http::header::{CONNECTION, HeaderValue};
-use http::{Response, StatusCode, request, response};
+use http::{HeaderMap, Response, StatusCode, request, response};
 
 use super::connection::Connection;
 use crate::clock::Watch;
@@ -100,9 +100,12 @@ impl Carrier {
     }
 
     /// Passes an interim head on (rule P11).
-    pub(super) fn pass_interim(&self, head: response::Parts) {
+    pub(super) fn pass_interim(&self, status: StatusCode, mut headers: HeaderMap) {
+        head::response::prepare_interim(&mut headers);
         if let Some(stream) = &self.stream {
-            stream.send_interim(Response::from_parts(head, ()));
+            let mut response = Response::new(());
+            (*response.status_mut(), *response.headers_mut()) = (status, headers);
+            stream.send_interim(response);
         }
     }
 

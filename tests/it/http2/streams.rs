@@ -201,3 +201,15 @@ fn what_the_upstream_does_not_take_the_client_cannot_send() {
     }
     assert!(sent < 32_000_000, "{sent} bytes were taken that nobody reads");
 }
+
+#[test]
+fn p11_interim_answers_arrive_in_order() {
+    let origin = Origin::answering(
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nconnection: x-gone\r\nx-gone: 1\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    );
+    let answer = client::get(&Router::to(origin.address), "/");
+    let statuses: Vec<u16> = answer.interim.iter().map(|head| head.status().as_u16()).collect();
+    assert_eq!((statuses, answer.head.status.as_u16()), (vec![103, 102], 200));
+    let hints = answer.interim[0].headers();
+    assert_eq!((&hints["link"], hints.len()), (&HeaderValue::from_static("</a.css>; rel=preload"), 1));
+}
