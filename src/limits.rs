@@ -33,6 +33,18 @@ pub struct Limits {
     pub discard_bytes_max: u64,
     /// How long that may take.
     pub discard_timeout_ms: u32,
+    /// Streams that an HTTP/2 client may have open at once.
+    pub h2_streams_max: u32,
+    /// Bytes of one request body that an HTTP/2 client may send ahead.
+    pub h2_stream_window_bytes: u32,
+    /// The same of all its request bodies.
+    pub h2_connection_window_bytes: u32,
+    /// Bytes of one answer that may wait for an HTTP/2 connection to write them.
+    pub h2_send_buffer_bytes: usize,
+    /// Bytes of all answers that may wait for an HTTP/2 client's socket.
+    pub h2_outbox_bytes_max: u64,
+    /// Streams broken off before they were answered, less those answered whole, on one HTTP/2 connection.
+    pub h2_resets_max: u32,
     /// The pause after the process ran out of file descriptors.
     pub accept_pause_ms: u32,
     /// From SIGTERM to aborting what is left.
@@ -57,6 +69,12 @@ impl Default for Limits {
             connections_per_address_max: 256,
             discard_bytes_max: 64 * 1024,
             discard_timeout_ms: 1_000,
+            h2_streams_max: 100,
+            h2_stream_window_bytes: 64 * 1024,
+            h2_connection_window_bytes: 1024 * 1024,
+            h2_send_buffer_bytes: 64 * 1024,
+            h2_outbox_bytes_max: 256 * 1024,
+            h2_resets_max: 200,
             accept_pause_ms: 100,
             drain_timeout_ms: 30_000,
         }
@@ -100,11 +118,15 @@ pub enum Limit {
     Drain,
     /// An upstream's `tunnel_idle_ms`.
     TunnelIdle,
+    /// `h2_resets_max`.
+    Http2Resets,
+    /// HTTP/2 frames that cost more than they carry: the h2 crate has closed the connection (rule L11).
+    Http2Flood,
 }
 
 impl Limit {
     /// All limits, by discriminant.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Head,
         Self::Target,
         Self::HeadTimeout,
@@ -122,6 +144,8 @@ impl Limit {
         Self::Descriptors,
         Self::Drain,
         Self::TunnelIdle,
+        Self::Http2Resets,
+        Self::Http2Flood,
     ];
 
     /// Names the limit in metric labels.
@@ -144,6 +168,8 @@ impl Limit {
             Self::Descriptors => "descriptors",
             Self::Drain => "drain",
             Self::TunnelIdle => "tunnel_idle",
+            Self::Http2Resets => "http2_resets",
+            Self::Http2Flood => "http2_flood",
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Settings {
     pub via: Option<Box<str>>,
     /// Whether `traceparent` is passed on or made.
     pub tracing: bool,
+    /// Whether clients may speak HTTP/2, by prior knowledge or ALPN.
+    pub http2: bool,
     /// Whether requests are counted for `/metrics`.
     pub metrics: bool,
     /// How often the content of the directories is compared, in milliseconds; 0 for never.
@@ -79,7 +81,7 @@ impl Default for Settings {
             routes: "routes".into(),
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             listen_tls: Vec::new(),
-            tls: ServerPlan { alpn: Alpn::Http1, ..ServerPlan::default() },
+            tls: ServerPlan { alpn: Alpn::Either, ..ServerPlan::default() },
             admin: SocketAddr::from(([127, 0, 0, 1], 9901)),
             state: "state".into(),
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -93,6 +95,7 @@ impl Default for Settings {
             proxy_protocol_from: Vec::new(),
             via: Some("banyan".into()),
             tracing: true,
+            http2: true,
             metrics: true,
             poll_ms: 2_000,
             debounce_ms: 50,

@@ -46,6 +46,12 @@ limit_names! {
     connections_per_address_max,
     discard_bytes_max,
     discard_timeout_ms,
+    h2_streams_max,
+    h2_stream_window_bytes,
+    h2_connection_window_bytes,
+    h2_send_buffer_bytes,
+    h2_outbox_bytes_max,
+    h2_resets_max,
     accept_pause_ms,
     drain_timeout_ms,
 }

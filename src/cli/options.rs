@@ -16,6 +16,7 @@ use crate::config::{Diagnostic, Report, Severity, did_you_mean};
 use crate::flag::Hashing;
 use crate::network::Network;
 use crate::settings::{LogFormat, Settings};
+use crate::tls::Alpn;
 use crate::tls::server::{ClientAuth, ServerPlan, UnknownNames};
 
 /// A closed set of words and what each means.
@@ -112,6 +113,9 @@ pub struct SettingOptions {
     /// Whether `traceparent` is passed on or made [default: on].
     #[arg(long, env = "BANYAN_TRACING", value_name = "ON", value_parser = one_of(SWITCH))]
     pub tracing: Option<bool>,
+    /// Whether clients may speak HTTP/2 [default: on].
+    #[arg(long, env = "BANYAN_HTTP2", value_name = "ON", value_parser = one_of(SWITCH))]
+    pub http2: Option<bool>,
     /// Whether requests are counted for /metrics [default: on].
     #[arg(long, env = "BANYAN_METRICS", value_name = "ON", value_parser = one_of(SWITCH))]
     pub metrics: Option<bool>,
@@ -209,7 +213,7 @@ fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
         routes: first!(routes),
         listen: first_list(&given.listen, &file.listen, listen),
         listen_tls,
-        tls: tls(given, file, default.tls),
+        tls: tls(given, file, first!(http2), default.tls),
         admin: first!(admin),
         state: first!(state),
         workers: workers.unwrap_or(default.workers),
@@ -223,6 +227,7 @@ fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
         proxy_protocol_from: first_list(&given.proxy_protocol_from, &file.proxy_protocol_from, Vec::new()),
         via: via.map_or(default.via, |via| via.0),
         tracing: first!(tracing),
+        http2: first!(http2),
         metrics: first!(metrics),
         poll_ms: first!(poll_ms),
         debounce_ms: first!(debounce_ms),
@@ -232,7 +237,7 @@ fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
     }
 }
 
-fn tls(given: &SettingOptions, file: &SettingOptions, default: ServerPlan) -> ServerPlan {
+fn tls(given: &SettingOptions, file: &SettingOptions, http2: bool, default: ServerPlan) -> ServerPlan {
     // Certificates and keys belong together: both come from the same source.
     let source = if given.tls_certificate.is_empty() && given.tls_key.is_empty() { file } else { given };
     let client_ca = given.tls_client_ca.clone().or_else(|| file.tls_client_ca.clone());
@@ -244,7 +249,7 @@ fn tls(given: &SettingOptions, file: &SettingOptions, default: ServerPlan) -> Se
         client_ca,
         client_auth: given.tls_client_auth.or(file.tls_client_auth).unwrap_or(unsaid),
         unknown_names: given.tls_unknown_sni.or(file.tls_unknown_sni).unwrap_or(default.unknown_names),
-        alpn: default.alpn,
+        alpn: if http2 { Alpn::Either } else { Alpn::Http1 },
     }
 }
 

@@ -241,6 +241,7 @@ fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Res
         expose_decision: settings.expose_decision,
         proxy_protocol_from: settings.proxy_protocol_from.clone().into(),
         tls: None,
+        http2: settings.http2,
         metrics: settings.metrics,
         access_log,
     })

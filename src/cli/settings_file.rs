@@ -58,6 +58,7 @@ fn settings(node: &Node, report: &mut Report) -> Option<SettingOptions> {
             }
         }),
         tracing: switch(&mut fields, "tracing", report),
+        http2: switch(&mut fields, "http2", report),
         metrics: switch(&mut fields, "metrics", report),
         poll_ms: fields.number32("poll_ms", 0..=INTERVAL_MAX_MS, report),
         debounce_ms: fields.number32("debounce_ms", 0..=60_000, report),

@@ -5,6 +5,7 @@
 pub mod wire;
 
 mod body;
+mod client_body;
 mod connection;
 mod endpoint;
 mod health;
@@ -12,7 +13,8 @@ mod http1;
 mod pool;
 mod stream;
 
-pub use body::{BodyProgress, Interim, RequestBody};
+pub use body::{BodyProgress, RequestBody};
+pub use client_body::{ClientBody, StreamBody};
 pub use endpoint::Lease;
 pub use health::HealthRegistry;
 pub use http1::{ResponseBody, ResponseCut};

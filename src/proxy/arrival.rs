@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use super::announcement;
 use super::connection;
 use super::io::{ClientStream, Socket, StreamState};
+use super::preface;
 use super::worker::Worker;
 use crate::clock::{Wait, Watch};
 use crate::limits::Limit;
@@ -54,6 +55,8 @@ pub(super) struct Security {
 pub(super) enum Protocol {
     /// HTTP/1.1 and HTTP/1.0.
     Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 impl Drop for Place {
@@ -84,20 +87,25 @@ async fn arrive(
     mut address: SocketAddr,
     transport: Transport,
 ) -> Option<Arrival> {
-    let options = &place.worker.shared.options;
-    if announcement::is_due(address.ip(), &options.proxy_protocol_from) {
+    let worker = Rc::clone(&place.worker);
+    if announcement::is_due(address.ip(), &worker.shared.options.proxy_protocol_from) {
         address = announced(&mut place, &mut stream, address).await?;
     }
     let socket = Socket::new(stream, Arc::clone(&place.state));
     match transport {
         Transport::Plain => {
-            let stream = ClientStream::plain(socket);
-            Some(Arrival { place, stream, address, security: None, protocol: Protocol::Http1 })
+            let mut stream = ClientStream::plain(socket);
+            let protocol = match worker.shared.options.http2 {
+                true => preface::recognise(&mut stream, &place.state.watch).await?,
+                false => Protocol::Http1,
+            };
+            Some(Arrival { place, stream, address, security: None, protocol })
         }
         Transport::Tls => {
-            let Session { stream, served, certificate, .. } = shake_hands(&place, socket, address).await?;
+            let Session { stream, http2, served, certificate, .. } = shake_hands(&place, socket, address).await?;
             let (stream, security) = (ClientStream::tls(stream), Some(Security { served, certificate }));
-            Some(Arrival { place, stream, address, security, protocol: Protocol::Http1 })
+            let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+            Some(Arrival { place, stream, address, security, protocol })
         }
     }
 }

@@ -9,17 +9,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::arrival::{Arrival, Place, Protocol, Security};
+use super::carrier::Carrier;
 use super::exchange;
 use super::handler;
+use super::http2;
 use super::io::{Activity, ClientStream, StreamState};
 use super::worker::{DRAIN_IDLE_MS, Worker};
 use crate::clock::Wait;
 use crate::fault::Fault;
+use crate::forward::ClientBody;
 use crate::head::Peer;
 use crate::limits::{Limit, Limits};
 
@@ -79,6 +84,12 @@ impl Connection {
         let keep_alive = self.worker.limits().keep_alive_timeout_ms;
         self.state.end_exchange(if self.worker.is_draining() { DRAIN_IDLE_MS } else { keep_alive });
     }
+
+    /// No stream is open: the next may come, for a while.
+    pub(super) fn await_request(&self) {
+        let keep_alive = self.worker.limits().keep_alive_timeout_ms;
+        self.state.watch.start(Wait::KeepAlive, if self.worker.is_draining() { DRAIN_IDLE_MS } else { keep_alive });
+    }
 }
 
 /// Serves a connection that has arrived.
@@ -90,12 +101,15 @@ pub(super) async fn serve(arrival: Arrival) {
         Rc::new(Connection { worker, state, address, peer, security, requests: Cell::new(0), _place: place });
     match protocol {
         Protocol::Http1 => serve_http1(connection, stream).await,
+        Protocol::Http2 => http2::serve(connection, stream).await,
     }
 }
 
 async fn serve_http1(connection: Rc<Connection>, stream: ClientStream) {
     let state = &connection.state;
-    let service = service_fn(|request| handler::handle(Rc::clone(&connection), request));
+    let carrier = Carrier::connection(&connection);
+    let service =
+        service_fn(|request: Request<Incoming>| handler::handle(carrier.clone(), request.map(ClientBody::Http1)));
     let server = server(connection.worker.limits());
     let mut serving = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut known = false;
@@ -142,21 +156,7 @@ fn account(connection: &Rc<Connection>, end: &End) {
     match end {
         End::Closed => {}
         End::Panicked => metrics.panics.increment(),
-        End::Expired(wait) => {
-            let limit = match wait {
-                Wait::Head => Limit::HeadTimeout,
-                Wait::KeepAlive => Limit::KeepAlive,
-                Wait::Body => Limit::BodyIdle,
-                Wait::BodyRate => Limit::BodyRate,
-                Wait::Write => Limit::WriteStall,
-                // These end where they are waited for, and are counted there.
-                Wait::Tunnel | Wait::Upstream | Wait::Discard | Wait::Handshake => return,
-            };
-            metrics.limit(limit);
-            if *wait == Wait::Head && connection.state.bytes().0 > 0 {
-                exchange::record_unserved(connection, Fault::ClientTimeout);
-            }
-        }
+        End::Expired(wait) => account_expiry(connection, *wait),
         // hyper has answered 400 or 431 by itself, unless the client was gone before its head was whole.
         End::Failed(error) if connection.state.activity() == Activity::Head => {
             if error.is_parse_too_large() {
@@ -168,5 +168,22 @@ fn account(connection: &Rc<Connection>, end: &End) {
         }
         // What happened in an exchange is in its own record.
         End::Failed(_) => {}
+    }
+}
+
+/// Counts a wait that ran out.
+pub(super) fn account_expiry(connection: &Connection, wait: Wait) {
+    let limit = match wait {
+        Wait::Head => Limit::HeadTimeout,
+        Wait::KeepAlive => Limit::KeepAlive,
+        Wait::Body => Limit::BodyIdle,
+        Wait::BodyRate => Limit::BodyRate,
+        Wait::Write => Limit::WriteStall,
+        // These end where they are waited for, and are counted there.
+        Wait::Tunnel | Wait::Upstream | Wait::Discard | Wait::Handshake => return,
+    };
+    connection.worker.metrics.limit(limit);
+    if wait == Wait::Head && connection.state.bytes().0 > 0 {
+        exchange::record_unserved(connection, Fault::ClientTimeout);
     }
 }

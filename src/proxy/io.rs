@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -16,6 +17,8 @@ use crate::tls::server::ServerStream;
 
 /// Bytes read at once from a client that is not listened to any more.
 const LINGER_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes looked at before the protocol is known: most first requests fit, so that looking costs no further receive.
+const LOOK_BUFFER_BYTES: usize = 2 * 1024;
 
 /// What a client connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) enum Activity {
     Exchange = 2,
     /// It is upgraded.
     Tunnel = 3,
+    /// It carries HTTP/2 streams, which have activities of their own.
+    Streams = 4,
 }
 
 /// What the byte stream and its connection share; `Sync` for upgrades, though only one worker touches it.
@@ -89,12 +94,18 @@ impl StreamState {
         self.touch_tunnel();
     }
 
+    /// The connection carries streams from now on.
+    pub(super) fn begin_streams(&self) {
+        self.activity.store(Activity::Streams as u8, Relaxed);
+    }
+
     /// What the connection is doing.
     pub(super) fn activity(&self) -> Activity {
         match self.activity.load(Relaxed) {
             0 => Activity::Idle,
             1 => Activity::Head,
             2 => Activity::Exchange,
+            4 => Activity::Streams,
             _ => Activity::Tunnel,
         }
     }
@@ -164,6 +175,8 @@ enum Transport {
 pub(super) struct ClientStream {
     inner: Transport,
     state: Arc<StreamState>,
+    /// What was looked at and is still to be read.
+    ahead: Bytes,
     /// The client has sent all it will send.
     is_read: bool,
     /// Our end has been closed.
@@ -190,7 +203,30 @@ impl ClientStream {
     }
 
     fn new(inner: Transport, state: Arc<StreamState>) -> Self {
-        Self { inner, state, is_read: false, is_shut: false }
+        Self { inner, state, ahead: Bytes::new(), is_read: false, is_shut: false }
+    }
+
+    /// Looks at what came first, until `is_enough` of it is there; what was looked at is read again.
+    ///
+    /// # Errors
+    /// Those of the transport, and `UnexpectedEof` when nothing more comes.
+    pub(super) fn poll_look(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_enough: impl Fn(&[u8]) -> bool,
+    ) -> Poll<io::Result<&[u8]>> {
+        while !is_enough(&self.ahead) {
+            let mut space = [MaybeUninit::uninit(); LOOK_BUFFER_BYTES];
+            let mut space = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut space))?;
+            self.state.read(space.filled().len() as u64);
+            if space.filled().is_empty() {
+                self.is_read = true;
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.ahead = [&*self.ahead, space.filled()].concat().into();
+        }
+        Poll::Ready(Ok(&self.ahead))
     }
 
     /// Reads what the client still sends, for a while, after our end was closed.
@@ -212,6 +248,12 @@ impl ClientStream {
 
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let bytes = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..bytes]);
+            self.ahead.advance(bytes);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let bytes = buf.filled().len() - before;

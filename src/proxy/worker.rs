@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use super::accept;
 use super::io::{Activity, StreamState};
 use super::view::View;
-use crate::clock::{self, Wait};
+use crate::clock::{self, Wait, Watch};
 use crate::forward::HealthRegistry;
 use crate::head::Policy;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -46,6 +46,8 @@ pub struct Options {
     pub proxy_protocol_from: Box<[Network]>,
     /// TLS towards clients; needed where a listener speaks it.
     pub tls: Option<Arc<ServerTls>>,
+    /// Whether clients may speak HTTP/2.
+    pub http2: bool,
     /// Whether requests are counted and timed.
     pub metrics: bool,
     /// The access log, if there is one.
@@ -70,6 +72,8 @@ pub(super) struct Worker {
     pub metrics: Arc<WorkerMetrics>,
     pub phase: Cell<Phase>,
     pub streams: RefCell<Slab<Arc<StreamState>>>,
+    /// The deadlines of the HTTP/2 streams.
+    pub watches: RefCell<Slab<Arc<Watch>>>,
     pub access: Option<RefCell<AccessWriter>>,
     reader: RefCell<Reader>,
     view: RefCell<Rc<View>>,
@@ -161,6 +165,7 @@ impl Worker {
             metrics,
             phase: Cell::new(Phase::Running),
             streams: RefCell::default(),
+            watches: RefCell::default(),
             access,
             reader: RefCell::new(reader),
             view: RefCell::new(Rc::new(view)),
@@ -200,8 +205,11 @@ impl Worker {
         let drained = phases.wait_for(|phase| *phase >= Phase::Draining).await.map(|phase| *phase);
         self.phase.set(drained.unwrap_or(Phase::Aborting));
         for (_, state) in &*self.streams.borrow() {
-            if state.activity() == Activity::Idle {
-                state.watch.start(Wait::KeepAlive, DRAIN_IDLE_MS);
+            match state.activity() {
+                Activity::Idle => state.watch.start(Wait::KeepAlive, DRAIN_IDLE_MS),
+                // It says GOAWAY.
+                Activity::Streams => state.watch.wake(),
+                Activity::Head | Activity::Exchange | Activity::Tunnel => {}
             }
         }
         let mut aborted = std::pin::pin!(phases.wait_for(|phase| *phase >= Phase::Aborting));
@@ -229,6 +237,9 @@ impl Worker {
         let now = clock::now_ms();
         for (_, state) in &*self.streams.borrow() {
             state.watch.sweep(now);
+        }
+        for (_, watch) in &*self.watches.borrow() {
+            watch.sweep(now);
         }
         if round.is_multiple_of(POOL_SWEEP_TICKS) {
             // Loading the view here lets a worker without requests let go of an old generation too.
