@@ -1,7 +1,9 @@
 //! HTTP/2 towards clients through the real router: heads, streams, limits, floods, draining.
 
 mod client;
+mod floods;
 mod heads;
+mod limits;
 mod streams;
 
 use crate::support::frames::{self, END_STREAM};

@@ -30,6 +30,9 @@ pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 pub(crate) const HEADER_TABLE_SIZE: u16 = 1;
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 
+/// The largest frame that a peer takes before it says otherwise.
+const FRAME_BYTES_MAX: usize = 16 * 1024;
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A frame as read.
@@ -109,6 +112,8 @@ impl Answer {
 /// A client connection.
 pub(crate) struct Frames {
     reader: Reader<TcpStream>,
+    /// Whether pings are answered, as GOAWAY in two steps wants it.
+    answers_pings: bool,
 }
 
 impl Frames {
@@ -118,7 +123,7 @@ impl Frames {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut client = Self { reader: Reader::new(stream) };
+        let mut client = Self { reader: Reader::new(stream), answers_pings: false };
         let mut payload = Vec::new();
         // Without a dynamic table a head can be read by itself.
         for (name, value) in [&[(HEADER_TABLE_SIZE, 0)], settings].concat() {
@@ -133,12 +138,17 @@ impl Frames {
         Self::with_settings(address, &[])
     }
 
+    /// Answers the router's pings from now on.
+    pub(crate) fn acknowledge_pings(&mut self) {
+        self.answers_pings = true;
+    }
+
     /// Sends bytes; `false` when the router has closed.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> bool {
         match self.reader.stream.write_all(bytes) {
             Ok(()) => true,
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
+                assert!(!matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Interrupted), "{error}");
                 false
             }
         }
@@ -148,9 +158,15 @@ impl Frames {
         self.write(&frame(kind, flags, stream, payload))
     }
 
-    /// Sends a head in one frame.
+    /// Sends a head, in as many frames as it needs.
     pub(crate) fn head(&mut self, stream: u32, fields: &[(&str, &str)], flags: u8) -> bool {
-        self.send(HEADERS, END_HEADERS | flags, stream, &block(fields))
+        let block = block(fields);
+        let count = block.chunks(FRAME_BYTES_MAX).len();
+        let frames = block.chunks(FRAME_BYTES_MAX).enumerate().map(|(at, part)| {
+            let (kind, flags) = if at == 0 { (HEADERS, flags) } else { (CONTINUATION, 0) };
+            frame(kind, if at + 1 == count { flags | END_HEADERS } else { flags }, stream, part)
+        });
+        self.write(&frames.collect::<Vec<_>>().concat())
     }
 
     /// Sends a request without a body.
@@ -171,7 +187,11 @@ impl Frames {
         let head = self.take(9)?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
         let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
-        Some(Frame { kind: head[3], flags: head[4], stream, payload: self.take(length)? })
+        let frame = Frame { kind: head[3], flags: head[4], stream, payload: self.take(length)? };
+        if self.answers_pings && frame.kind == PING && frame.flags & ACK == 0 {
+            self.send(PING, ACK, 0, &frame.payload);
+        }
+        Some(frame)
     }
 
     fn take(&mut self, bytes: usize) -> Option<Vec<u8>> {
@@ -221,6 +241,13 @@ impl Frames {
     pub(crate) fn assert_serves(&mut self, stream: u32) {
         self.get(stream, "/again");
         assert_eq!(self.answer(stream).status, 200);
+    }
+
+    /// Sends while the router may stop reading: what it does not take within a second is not sent.
+    pub(crate) fn with_write_timeout(&mut self, send: impl FnOnce(&mut Self)) {
+        self.reader.stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        send(self);
+        self.reader.stream.set_write_timeout(Some(PATIENCE)).unwrap();
     }
 
     /// Reads the next frame if it comes within half a second: for what must not happen there is no event to wait for.
