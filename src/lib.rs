@@ -12,8 +12,10 @@ pub mod head;
 pub mod lifecycle;
 pub mod limits;
 pub mod network;
+pub mod proxy_protocol;
 pub mod route;
 pub mod settings;
+pub mod tls;
 pub mod upstream;
 
 pub mod observe;

@@ -6,6 +6,7 @@
 
 mod admin;
 mod answer;
+mod certificates;
 mod host;
 mod last_good;
 mod mailbox;
@@ -30,11 +31,13 @@ use crate::config::FileSet;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::Store;
+use crate::tls::server::ServerTls;
 
 pub use last_good::last_good;
 pub use resolver::resolve_names;
 
 use admin::Admin;
+use certificates::Certificates;
 use host::AllowedHosts;
 use mailbox::Mailbox;
 use publisher::Publisher;
@@ -66,6 +69,8 @@ pub struct ControlPlan {
     pub store: Arc<Store>,
     /// What is shown at `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// The certificates shown to clients, to be read again when they change.
+    pub tls: Option<Arc<ServerTls>>,
     /// The phases that signals advance.
     pub lifecycle: Lifecycle,
     /// Whether the kernel is asked to tell of changes; else only the poll sees them.
@@ -96,6 +101,7 @@ impl ControlPlan {
             admin_hosts: Vec::new(),
             store,
             metrics: Metrics::new(),
+            tls: None,
             lifecycle: Lifecycle::default(),
             watch: true,
             signals: true,
@@ -238,6 +244,7 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
         state_dir: plan.state_dir,
         saved: None,
         publisher,
+        certificates: plan.tls.map(|tls| Certificates::new(tls, plan.metrics)),
         mailbox: Arc::clone(&mailbox),
     };
     drop(context);

@@ -5,6 +5,7 @@
 pub mod wire;
 
 mod body;
+mod client_body;
 mod connection;
 mod endpoint;
 mod health;
@@ -16,6 +17,7 @@ mod stream;
 mod tests;
 
 pub use body::{BodyProgress, RequestBody};
+pub use client_body::{ClientBody, StreamBody};
 pub use endpoint::Lease;
 pub use health::HealthRegistry;
 pub use http1::{ResponseBody, ResponseCut};

@@ -1,4 +1,5 @@
-//! Owns seeing: metrics, the access log, the set-up of `tracing`. A leaf: it knows faults and limits, never a request.
+//! Owns seeing: metrics, the access log, the set-up of `tracing`. A leaf: it knows faults and limits, never a
+//! request.
 //!
 //! Whatever the workers call here neither locks nor allocates nor blocks, but for the calls that say so.
 
@@ -13,6 +14,7 @@ mod metrics;
 pub mod names;
 mod series;
 mod spool;
+mod tls;
 mod worker;
 
 pub use access::{AccessLog, AccessRecord, AccessWriter, LogFormat};
@@ -21,4 +23,5 @@ pub use control::{ControlMetrics, Reload};
 pub use leg::{LegKey, LegMetrics};
 pub use logging::{LogGuard, LogOptions, LoggingError, init as init_logging, subscriber as log_subscriber};
 pub use metrics::Metrics;
+pub use tls::{CertificateMetrics, HandshakeMetrics};
 pub use worker::{UpstreamMetrics, WorkerMetrics};

@@ -25,6 +25,8 @@ mod flagd_testbed;
 mod flagd_vectors;
 mod forwarding;
 mod hostile;
+mod http2;
+mod judges;
 mod metrics;
 mod metrics_admin;
 mod process;

@@ -15,7 +15,7 @@ use std::{fmt, io};
 
 use bytes::{Buf as _, Bytes};
 use http::header::HeaderMap;
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use http_body::Body as _;
 use tokio::task::AbortHandle;
 
@@ -23,7 +23,7 @@ pub use body::{ResponseBody, ResponseCut};
 use buffers::ReadSize;
 use sending::Sending;
 
-use super::body::{BodyProgress, RequestBody};
+use super::body::{Interim, RequestBody};
 use super::endpoint::OpenConnection;
 use super::stream::{Stream, Tunnel};
 use super::wire::response::{self, ResponseHead};
@@ -136,7 +136,7 @@ impl Inner {
     fn poll_head(
         &mut self,
         headers: &mut HeaderMap,
-        progress: &BodyProgress,
+        interim: &Interim,
         cx: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, Fault>> {
         loop {
@@ -149,11 +149,7 @@ impl Inner {
                 if self.interim_heads > INTERIM_MAX {
                     return Poll::Ready(Err(Fault::ResponseMalformed));
                 }
-                if head.status != StatusCode::CONTINUE {
-                    let (mut interim, ()) = Response::new(()).into_parts();
-                    (interim.status, interim.headers) = (head.status, head.headers);
-                    progress.keep_interim(interim);
-                }
+                interim.pass(head.status, head.headers);
             } else if !ready!(self.poll_more_of_head(cx)).unwrap_or(false) {
                 return Poll::Ready(Err(Fault::ConnectionTerminated));
             }

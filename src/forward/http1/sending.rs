@@ -14,7 +14,7 @@ use super::Inner;
 use super::body::ResponseBody;
 use super::upload::{Upload, UploadError};
 use crate::fault::Fault;
-use crate::forward::body::{BodyProgress, RequestBody};
+use crate::forward::body::{Interim, RequestBody};
 use crate::forward::connection::SendError;
 use crate::forward::wire::response::ResponseHead;
 
@@ -38,7 +38,7 @@ struct Wait {
     headers: HeaderMap,
     /// What is left to send.
     upload: Option<Box<Upload>>,
-    progress: Rc<BodyProgress>,
+    interim: Interim,
 }
 
 impl Sending {
@@ -86,7 +86,7 @@ impl Future for Sending {
 fn begin(inner: &mut Inner, request: Request<RequestBody>, cx: &mut Context<'_>) -> Step {
     let (parts, body) = request.into_parts();
     inner.begin(parts.method == Method::HEAD);
-    let progress = body.progress();
+    let interim = body.interim();
     let mut upload = Upload::new(&parts, body);
     let upload = match upload.poll(&mut inner.stream, cx) {
         Poll::Pending => Some(Box::new(upload)),
@@ -109,7 +109,7 @@ fn begin(inner: &mut Inner, request: Request<RequestBody>, cx: &mut Context<'_>)
     };
     let mut headers = parts.headers;
     headers.clear();
-    Step::Wait(Wait { headers, upload, progress })
+    Step::Wait(Wait { headers, upload, interim })
 }
 
 fn poll_response(
@@ -130,7 +130,7 @@ fn poll_response(
             }
         }
     }
-    let head = ready!(inner.poll_head(&mut wait.headers, &wait.progress, cx))?;
+    let head = ready!(inner.poll_head(&mut wait.headers, &wait.interim, cx))?;
     if let Some(upload) = wait.upload.take() {
         go_on(connection, inner, upload);
     }

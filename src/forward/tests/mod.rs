@@ -20,6 +20,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 
 use super::body::RequestBody;
+use super::client_body::ClientBody;
 use super::endpoint::OpenConnection;
 use super::http1::Http1;
 use super::stream::Stream;
@@ -59,7 +60,9 @@ async fn received(raw: &[u8]) -> Request<Incoming> {
 
 /// The same with our request body around it.
 async fn forwarded(raw: &[u8]) -> Request<RequestBody> {
-    received(raw).await.map(|body| RequestBody::new(body, Arc::new(Watch::default()), &Limits::default(), None))
+    received(raw)
+        .await
+        .map(|body| RequestBody::new(ClientBody::Http1(body), Arc::new(Watch::default()), &Limits::default(), None))
 }
 
 /// Our connection over a script.
