@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::{Connection, HyperConnection};
-use super::health::Health;
 use crate::clock;
+use crate::health::{EndpointHealth, UpstreamHealth};
 use crate::observe::UpstreamMetrics;
 use crate::upstream::Upstream;
 
@@ -17,7 +17,9 @@ use crate::upstream::Upstream;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
-    pub(super) health: Arc<Health>,
+    pub(super) health: Arc<EndpointHealth>,
+    /// What all endpoints of its upstream have in common.
+    shared: Arc<UpstreamHealth>,
     metrics: Arc<UpstreamMetrics>,
     /// Connections whose last exchange is over; the freshest last.
     pub(super) idle: RefCell<VecDeque<Idle>>,
@@ -40,6 +42,8 @@ pub(super) struct Idle {
 pub struct Lease {
     endpoint: Rc<Endpoint>,
     pub(super) connection: Option<HyperConnection>,
+    /// Whether the answer on it counts as a failure, though it may end well.
+    failing: bool,
     /// How long connecting took; `None` when it came from the pool.
     pub connected_in: Option<Duration>,
 }
@@ -53,10 +57,18 @@ impl Lease {
     /// Gives the connection back after an exchange that ended well.
     pub fn give_back(mut self) {
         let Some(connection) = self.connection.take() else { return };
-        self.endpoint.health.succeeded();
+        if !self.failing {
+            self.endpoint.health.succeeded();
+        }
         if connection.is_open() && !self.endpoint.retired.get() {
             self.endpoint.idle.borrow_mut().push_back(Idle { connection, since_ms: clock::now_ms() });
         }
+    }
+
+    /// Counts an answer as a failure though its connection may go on.
+    pub fn answered_badly(&mut self, upstream: &Upstream) {
+        self.failing = true;
+        self.endpoint.failed(upstream);
     }
 
     /// Counts a failure of the upstream in the middle of its response.
@@ -72,10 +84,11 @@ impl Drop for Lease {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, health: Arc<Health>, metrics: &Arc<UpstreamMetrics>) -> Rc<Self> {
+    pub(super) fn new(address: SocketAddr, shared: &Arc<UpstreamHealth>, metrics: &Arc<UpstreamMetrics>) -> Rc<Self> {
         Rc::new(Self {
             address,
-            health,
+            health: shared.endpoint(address),
+            shared: Arc::clone(shared),
             metrics: Arc::clone(metrics),
             idle: RefCell::default(),
             in_flight: Cell::new(0),
@@ -85,15 +98,15 @@ impl Endpoint {
     }
 
     pub(super) fn failed(&self, upstream: &Upstream) {
-        if self.health.failed(upstream) {
+        if let Some(for_ms) = self.shared.failed(&self.health, upstream) {
             self.metrics.ejections.increment();
-            tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms = upstream.eject_ms, "endpoint ejected");
+            tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms, "endpoint ejected");
         }
     }
 
     pub(super) fn lease(self: &Rc<Self>, connection: HyperConnection, connected_in: Option<Duration>) -> Lease {
         self.in_flight.set(self.in_flight.get() + 1);
-        Lease { endpoint: Rc::clone(self), connection: Some(connection), connected_in }
+        Lease { endpoint: Rc::clone(self), connection: Some(connection), failing: false, connected_in }
     }
 
     /// The freshest connection that is ready and young enough.

@@ -3,13 +3,12 @@
 //! Nothing that may have reached an upstream is sent twice.
 
 mod body;
+mod choice;
 mod connection;
 mod endpoint;
-mod health;
 mod pool;
 
 pub use body::{BodyProgress, RequestBody};
 pub use connection::ResponseBody;
 pub use endpoint::Lease;
-pub use health::HealthRegistry;
 pub use pool::{Exchanged, ForwardError, Pool};

@@ -11,14 +11,15 @@ use std::task::Poll;
 use http::{Request, Response};
 
 use super::body::RequestBody;
+use super::choice::{draw, two_choices};
 use super::connection::{Connection, HyperConnection, ResponseBody, SendError};
 use super::endpoint::{Endpoint, Lease, OpenConnection};
-use super::health::HealthRegistry;
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
+use crate::health::{FULL_SHARE, HealthRegistry, Slot, UpstreamHealth};
 use crate::limits::Limit;
 use crate::observe::{UpstreamMetrics, WorkerMetrics};
-use crate::upstream::Upstream;
+use crate::upstream::{AllUnhealthy, Upstream};
 
 /// Idle connections that may turn out stale before a fresh one is opened; each proved that nothing was sent on it.
 const STALE_MAX: u32 = 8;
@@ -28,6 +29,7 @@ const STALE_MAX: u32 = 8;
 pub struct Pool {
     upstream: Arc<Upstream>,
     endpoints: Vec<Rc<Endpoint>>,
+    health: Arc<UpstreamHealth>,
     metrics: Arc<UpstreamMetrics>,
     worker: Arc<WorkerMetrics>,
 }
@@ -60,14 +62,15 @@ impl Pool {
     ) -> Self {
         let known = |address| earlier?.endpoints.iter().find(|endpoint| endpoint.address == address).map(Rc::clone);
         let metrics = worker.upstream(&upstream.name);
+        let health = registry.upstream(&upstream.name);
         let mut endpoints: Vec<Rc<Endpoint>> = Vec::new();
-        for &address in upstream.endpoints.iter().flat_map(|endpoint| &endpoint.addresses) {
+        for address in upstream.addresses() {
             if !endpoints.iter().any(|endpoint| endpoint.address == address) {
-                let fresh = || Endpoint::new(address, registry.health(&upstream.name, address), &metrics);
+                let fresh = || Endpoint::new(address, &health, &metrics);
                 endpoints.push(known(address).unwrap_or_else(fresh));
             }
         }
-        Self { upstream: Arc::clone(upstream), endpoints, metrics, worker: Arc::clone(worker) }
+        Self { upstream: Arc::clone(upstream), endpoints, health, metrics, worker: Arc::clone(worker) }
     }
 
     /// What the pool leads to.
@@ -85,7 +88,6 @@ impl Pool {
         }
         if next.is_none() {
             self.metrics.pool_idle.set(0);
-            self.metrics.ejected.set(0);
         }
     }
 
@@ -101,12 +103,10 @@ impl Pool {
         self.show();
     }
 
-    /// Shows how many connections are idle and how many endpoints are out.
+    /// Shows how many connections are idle.
     fn show(&self) {
         let idle: usize = self.endpoints.iter().map(|endpoint| endpoint.idle.borrow().len()).sum();
-        let ejected = self.endpoints.iter().filter(|endpoint| endpoint.health.is_ejected()).count();
         self.metrics.pool_idle.set(i64::try_from(idle).unwrap_or(i64::MAX));
-        self.metrics.ejected.set(i64::try_from(ejected).unwrap_or(i64::MAX));
     }
 
     /// Sends a request and waits for the response head.
@@ -224,16 +224,56 @@ impl Pool {
         }
     }
 
-    /// The less loaded of two random endpoints among those in service; ejection never leaves none.
+    /// Takes a request in, before anything is sent: its place under `requests_max`, if there is such a limit.
+    ///
+    /// # Errors
+    /// [`Fault::LimitReached`] when the upstream is full, [`Fault::Unavailable`] when no endpoint is in service and
+    /// the upstream is set to refuse then. Both are at once; nothing queues.
+    pub fn admit(&self) -> Result<Option<Slot>, Fault> {
+        if self.upstream.all_unhealthy == AllUnhealthy::Refuse && self.is_all_out() {
+            return Err(Fault::Unavailable);
+        }
+        if self.upstream.requests_max == 0 {
+            return Ok(None);
+        }
+        let slot = self.health.take_slot(self.upstream.requests_max);
+        if slot.is_none() {
+            self.worker.limit(Limit::UpstreamRequests);
+        }
+        slot.map(Some).ok_or(Fault::LimitReached)
+    }
+
+    /// Counts a request that the fallback serves in this upstream's place.
+    pub fn overflowed(&self) {
+        self.metrics.overflows.increment();
+    }
+
+    fn is_all_out(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| self.share(endpoint) == 0)
+    }
+
+    fn share(&self, endpoint: &Rc<Endpoint>) -> u32 {
+        endpoint.health.share(self.upstream.slow_start_ms)
+    }
+
+    /// The less loaded of two random endpoints in service; if none is, of all, unless the upstream refuses then.
     fn choose(&self, not: Option<&Rc<Endpoint>>) -> Result<&Rc<Endpoint>, ForwardError> {
-        if let ([only], None) = (&*self.endpoints, not) {
+        let serves_always = self.upstream.all_unhealthy == AllUnhealthy::Serve;
+        if let ([only], None, true) = (&*self.endpoints, not, serves_always) {
             return Ok(only);
         }
-        let usable = |endpoint: &&Rc<Endpoint>| not.is_none_or(|not| !Rc::ptr_eq(not, endpoint));
-        let healthy = |endpoint: &&Rc<Endpoint>| usable(endpoint) && !endpoint.health.is_ejected();
-        two_choices(self.endpoints.iter().filter(healthy))
-            .or_else(|| two_choices(self.endpoints.iter().filter(usable)))
-            .ok_or(ForwardError { fault: Fault::DnsError, endpoint: None })
+        let usable = |endpoint: &Rc<Endpoint>| not.is_none_or(|not| !Rc::ptr_eq(not, endpoint));
+        let in_flight = |index: usize| self.endpoints[index].in_flight.get();
+        let weigh = |index: usize| {
+            let endpoint = &self.endpoints[index];
+            if usable(endpoint) { self.share(endpoint) } else { 0 }
+        };
+        let weigh_alike = |index: usize| if usable(&self.endpoints[index]) { FULL_SHARE } else { 0 };
+        let count = self.endpoints.len();
+        let chosen = two_choices(count, weigh, in_flight, draw)
+            .or_else(|| serves_always.then(|| two_choices(count, weigh_alike, in_flight, draw)).flatten());
+        let fault = if count == 0 { Fault::DnsError } else { Fault::Unavailable };
+        chosen.map(|index| &self.endpoints[index]).ok_or(ForwardError { fault, endpoint: None })
     }
 }
 
@@ -270,18 +310,6 @@ fn send(
         let unsent = unsent.filter(|_| lease.connected_in.is_none());
         Err((ForwardError { fault, endpoint: Some(lease.address()) }, unsent))
     }
-}
-
-/// The less loaded of two random ones; ties go to the first drawn.
-fn two_choices<'e>(mut usable: impl Iterator<Item = &'e Rc<Endpoint>> + Clone) -> Option<&'e Rc<Endpoint>> {
-    let count = usable.clone().count();
-    if count <= 1 {
-        return usable.next();
-    }
-    let first = fastrand::usize(..count);
-    let second = (first + fastrand::usize(1..count)) % count;
-    let (first, second) = (usable.clone().nth(first)?, usable.nth(second)?);
-    Some(if second.in_flight.get() < first.in_flight.get() { second } else { first })
 }
 
 /// Waits for a future until the wait for the upstream runs out; `None` then.

@@ -17,6 +17,7 @@ use crate::fault::{Fault, Side};
 use crate::flag::{ErrorCode, Reason};
 use crate::forward::BodyProgress;
 use crate::head::names;
+use crate::health::Slot;
 use crate::observe::AccessRecord;
 use crate::snapshot::LegId;
 
@@ -24,6 +25,8 @@ use crate::snapshot::LegId;
 pub(super) struct Exchange {
     connection: Rc<Connection>,
     view: Rc<View>,
+    /// Its place under the limit of its upstream; given up as soon as the answer is whole.
+    slot: Option<Slot>,
     leg: Option<LegId>,
     status: u16,
     fault: Option<Fault>,
@@ -52,6 +55,7 @@ struct Line {
     protocol: &'static str,
     trace_id: Option<u128>,
     reason: Option<Reason>,
+    overflow: bool,
     bucket: Option<(u32, u32)>,
 }
 
@@ -70,12 +74,14 @@ impl Exchange {
                 protocol: if parts.version == http::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
                 trace_id: None,
                 reason: None,
+                overflow: false,
                 bucket: None,
             })
         });
         Self {
             connection: Rc::clone(connection),
             view: Rc::clone(view),
+            slot: None,
             leg: None,
             status: 0,
             fault: None,
@@ -103,8 +109,19 @@ impl Exchange {
         }
         if let (Some(line), Some(outcome)) = (&mut self.line, &decision.flag) {
             line.reason = Some(outcome.reason);
+            line.overflow = outcome.overflow;
             line.bucket = outcome.bucket.map(|bucket| (bucket.slot, bucket.of));
         }
+    }
+
+    /// Keeps the request's place under the limit of its upstream.
+    pub(super) fn admitted(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
+    }
+
+    /// Hands the place over to a tunnel, which outlives the exchange.
+    pub(super) fn take_slot(&mut self) -> Option<Slot> {
+        self.slot.take()
     }
 
     /// Notes the host that was routed by.
@@ -159,6 +176,7 @@ impl Exchange {
     /// The answer has been handed over whole.
     pub(super) fn complete(&mut self) {
         self.complete = true;
+        self.slot = None;
         self.connection.end_exchange();
     }
 
@@ -254,6 +272,7 @@ impl Exchange {
             reason: line.reason.map(Reason::as_str),
             bucket: line.bucket,
             generation: self.view.snapshot.generation,
+            overflow: line.overflow,
             upstream: labels.map(|labels| &*labels.upstream),
             endpoint: self.endpoint,
             reused: self.reused,
@@ -303,6 +322,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         reason: None,
         bucket: None,
         generation: worker.shared.store.snapshot().generation,
+        overflow: false,
         upstream: None,
         endpoint: None,
         reused: false,

@@ -26,6 +26,7 @@ use crate::fault::{Fault, Side};
 use crate::forward::{BodyProgress, Exchanged, ForwardError, Pool, RequestBody};
 use crate::head::answer::Afterwards;
 use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
+use crate::health::Slot;
 use crate::limits::Limit;
 use crate::upstream::{Rewrite, Upstream};
 
@@ -123,7 +124,12 @@ fn begin(
         Ok(decision) => decision,
         Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
+    let (decision, admitted) = take_in(&view, decision);
     exchange.decided(&decision);
+    match admitted {
+        Ok(slot) => exchange.admitted(slot),
+        Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
+    }
     let bytes_max = decision.route.body_bytes_max;
     if bytes_max.is_some_and(|max| body.size_hint().lower() > max) {
         return refused(exchange, Fault::BodyTooLarge);
@@ -182,6 +188,23 @@ fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Resu
         Undecided::NoRoute => Fault::NoRoute,
         Undecided::PathAmbiguous => Fault::PathAmbiguous,
     })
+}
+
+/// Asks the upstream for room before anything is sent; where it has none, the route may let the fallback serve.
+fn take_in<'s>(view: &View, decision: Decision<'s>) -> (Decision<'s>, Result<Option<Slot>, Fault>) {
+    let chosen = view.pool(decision.leg.upstream);
+    let fault = match chosen.admit() {
+        Ok(slot) => return (decision, Ok(slot)),
+        Err(fault) => fault,
+    };
+    match decision.overflow.map(|leg| view.pool(leg.upstream).admit()) {
+        Some(Ok(slot)) => {
+            chosen.overflowed();
+            (decision.overflowed(), Ok(slot))
+        }
+        // Nobody has room: that is the chosen upstream's failure, not the fallback's.
+        Some(Err(_)) | None => (decision, Err(fault)),
+    }
 }
 
 /// Turns the client's head into the upstream's.
@@ -254,7 +277,7 @@ fn answer(
     upstream: &Arc<Upstream>,
     sent: Sent,
 ) -> Result<Response<Answer>, Box<Refused>> {
-    let Exchanged { mut response, lease } = exchanged;
+    let Exchanged { mut response, mut lease } = exchanged;
     exchange.reached(lease.address(), lease.connected_in);
     let upstream_upgrade = response.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, body) = response.into_parts();
@@ -272,9 +295,13 @@ fn answer(
     if let Some(decision) = sent.shown_decision {
         parts.headers.insert(names::BANYAN_DECISION, decision);
     }
+    if upstream.ejection.on_5xx && parts.status.is_server_error() {
+        lease.answered_badly(upstream);
+    }
     exchange.answered(parts.status.as_u16());
     let tunnel = facts.is_tunnel.then_some((sent.client_upgrade, upstream_upgrade));
     if let Some((Some(client), Some(upward))) = tunnel {
+        let lease = (lease, exchange.take_slot());
         exchange.complete();
         tunnel::start(Rc::clone(connection), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
         drop(exchange);

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, spli
 
 use super::connection::Connection;
 use crate::forward::Lease;
+use crate::health::Slot;
 use crate::limits::Limit;
 
 /// The buffer for each direction, in bytes.
@@ -22,8 +23,15 @@ const AFTER_END_MS: u32 = 1_000;
 
 type Stream = TokioIo<Upgraded>;
 
-/// Opens a tunnel once both sides have switched; the lease counts as in flight as long as it lasts.
-pub(super) fn start(connection: Rc<Connection>, client: OnUpgrade, upstream: OnUpgrade, lease: Lease, idle_ms: u32) {
+/// Opens a tunnel once both sides have switched; the lease counts as in flight as long as it lasts, and so does the
+/// request's place under the limit of its upstream.
+pub(super) fn start(
+    connection: Rc<Connection>,
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    lease: (Lease, Option<Slot>),
+    idle_ms: u32,
+) {
     connection.state.begin_tunnel(idle_ms);
     tokio::task::spawn_local(async move {
         let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else { return };

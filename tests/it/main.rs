@@ -24,6 +24,7 @@ mod flagd_support;
 mod flagd_testbed;
 mod flagd_vectors;
 mod forwarding;
+mod health;
 mod hostile;
 mod metrics;
 mod metrics_admin;
