@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Options, endpoint, health};
+use super::{Options, client_tls, endpoint, health};
 use crate::config::{Diagnostic, Report, RewriteDoc, Text, UpstreamDoc};
 use crate::snapshot::Snapshot;
+use crate::tls::Alpn;
 use crate::upstream::{Endpoint, Rewrite, Timeouts, Upstream, UpstreamId};
 
 /// The objective of an upstream that names none.
@@ -71,6 +72,7 @@ fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mu
     let ejection = health::ejection(doc, report);
     let all_unhealthy = health::all_unhealthy(doc.all_unhealthy.as_ref(), report);
     let endpoints = endpoints(doc, options, known, report)?;
+    let tls = client_tls::compile(doc, Alpn::Http1, report)?;
     let default = Timeouts::default();
     Some(Upstream {
         name: doc.name.text.clone(),
@@ -92,6 +94,7 @@ fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mu
         version_key: doc.version_key,
         allow_public: doc.allow_public,
         rewrite: rewrite?,
+        tls,
     })
 }
 

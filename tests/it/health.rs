@@ -1,7 +1,10 @@
 //! Health and balancing through the real router: checks, ejection, slow start, capacity, overflow, drain.
 
+mod capacity;
 mod checks;
+mod ejection;
 mod membership;
+mod overflow;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +17,9 @@ use crate::support::{Origin, PATIENCE, Router};
 const CHECKED: &str = "/healthz";
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const BAD: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 3\r\n\r\nbad";
-/// Checks as often as they may be, with the default thresholds: out after three failures, in after two passes.
-const OFTEN: &str = "health: {path: /healthz, interval_ms: 100}";
+/// Checks as often as they may be, with the default thresholds: out after three failures, in after two passes. The
+/// patience keeps a loaded machine from failing a check.
+const OFTEN: &str = "health: {path: /healthz, interval_ms: 100, timeout_ms: 10000}";
 
 /// An origin that answers requests with 200 and checks as a test says.
 struct Patient {

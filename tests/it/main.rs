@@ -26,6 +26,7 @@ mod flagd_vectors;
 mod forwarding;
 mod health;
 mod hostile;
+mod judges;
 mod metrics;
 mod metrics_admin;
 mod process;

@@ -48,7 +48,9 @@ fn a_check_that_hangs_fails_and_holds_up_no_other() {
     assert_eq!(stuck.checks(), 1);
     router.edit_routes(&routes(&[&stuck, &well], "health: {path: /healthz, interval_ms: 100, timeout_ms: 50}"));
     wait_for_share(&router, &stuck, 0.0);
-    let said = router.logs().into_iter().find(|line| line.contains("endpoint unhealthy")).unwrap();
+    let stuck = stuck.origin.address.to_string();
+    let said = |line: &&String| line.contains("endpoint unhealthy") && line.contains(&stuck);
+    let said = router.logs().into_iter().find(|line| said(&line)).unwrap();
     assert!(said.contains("no answer in time"), "{said}");
 }
 
@@ -83,7 +85,8 @@ fn a_check_asks_as_the_file_says() {
 fn the_expected_status_decides() {
     // The patient fails its checks with 503, which is what is wanted here.
     let patient = Patient::scripted("odd", "-");
-    let settings = "health: {path: /healthz, interval_ms: 100, expect_status: 500-503, unhealthy_after: 1}";
+    let settings =
+        "health: {path: /healthz, interval_ms: 100, timeout_ms: 10000, expect_status: 500-503, unhealthy_after: 1}";
     let router = Setup::routes(routes(&[&patient], settings)).start();
     patient.wait_for_checks(3);
     assert_eq!(share(&router, patient.origin.address), 1.0);

@@ -108,6 +108,11 @@ impl Origin {
         self.log.seen.lock().unwrap().bytes.concat()
     }
 
+    /// All bytes so far, by connection.
+    pub(crate) fn streams(&self) -> Vec<Vec<u8>> {
+        self.log.seen.lock().unwrap().bytes.clone()
+    }
+
     pub(crate) fn wait_for_requests(&self, count: usize) {
         self.wait(&format!("{count} requests"), |seen| seen.requests.len() >= count);
     }
