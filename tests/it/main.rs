@@ -24,6 +24,7 @@ mod flagd_support;
 mod flagd_testbed;
 mod flagd_vectors;
 mod forwarding;
+mod health;
 mod hostile;
 mod http2;
 mod judges;
