@@ -24,6 +24,9 @@ mod flagd_support;
 mod flagd_testbed;
 mod flagd_vectors;
 mod forwarding;
+mod fuzz;
+#[path = "../fuzz/targets/mod.rs"]
+mod fuzz_targets;
 mod hostile;
 mod judges;
 mod metrics;
@@ -32,6 +35,7 @@ mod process;
 mod reload;
 mod reload_process;
 mod routing;
+mod routing_models;
 mod routing_oracle;
 mod routing_readings;
 mod storm;
