@@ -14,6 +14,7 @@ pub mod limits;
 pub mod network;
 pub mod route;
 pub mod settings;
+pub mod tls;
 pub mod upstream;
 
 pub mod observe;

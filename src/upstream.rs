@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::tls::client::ClientTls;
+
 /// Indexes [`crate::snapshot::Snapshot::upstreams`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UpstreamId(pub u32);
@@ -32,6 +34,8 @@ pub struct Upstream {
     pub allow_public: bool,
     /// What changes on the way to it.
     pub rewrite: Rewrite,
+    /// How its connections are encrypted; `None` leaves them in the clear.
+    pub tls: Option<Arc<ClientTls>>,
 }
 
 /// Describes one address of an upstream as written, with what it resolved to.

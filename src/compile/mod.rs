@@ -1,5 +1,6 @@
 //! Owns the way from documents to a snapshot: cross-check and compile; it never publishes.
 
+mod client_tls;
 mod documents;
 mod endpoint;
 mod flag_warnings;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Options, endpoint};
+use super::{Options, client_tls, endpoint};
 use crate::config::{Diagnostic, Report, RewriteDoc, Text, UpstreamDoc};
 use crate::snapshot::Snapshot;
+use crate::tls::Alpn;
 use crate::upstream::{Endpoint, Rewrite, Timeouts, Upstream, UpstreamId};
 
 /// The objective of an upstream that names none.
@@ -78,6 +79,7 @@ fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mu
     }
     let rewrite = rewrite(&doc.rewrite, report);
     let endpoints = endpoints(doc, options, known, report)?;
+    let tls = client_tls::compile(doc, Alpn::Http1, report)?;
     let default = Timeouts::default();
     Some(Upstream {
         name: doc.name.text.clone(),
@@ -96,6 +98,7 @@ fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mu
         version_key: doc.version_key,
         allow_public: doc.allow_public,
         rewrite: rewrite?,
+        tls,
     })
 }
 

@@ -1,12 +1,14 @@
 //! Owns the request body on its way up: limits, deadlines, and whose fault it is when it breaks.
 
 use std::cell::Cell;
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -29,6 +31,26 @@ pub struct BodyProgress {
     pub answered: Cell<bool>,
 }
 
+/// Passes on the interim heads (1xx) that come before a response; called in the request's task (rule P11).
+pub struct Interim(Box<dyn FnMut(StatusCode, HeaderMap)>);
+
+impl Interim {
+    /// Wraps what passes a head on; it must not wait.
+    pub fn new(pass: impl FnMut(StatusCode, HeaderMap) + 'static) -> Self {
+        Self(Box::new(pass))
+    }
+
+    pub(super) fn pass(&mut self, status: StatusCode, headers: HeaderMap) {
+        (self.0)(status, headers);
+    }
+}
+
+impl fmt::Debug for Interim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Interim").finish_non_exhaustive()
+    }
+}
+
 /// A request body that enforces limits and remembers its own failure.
 ///
 /// hyper shows a broken request body as a failure of the upstream request; [`BodyProgress::broken`] tells the two
@@ -43,6 +65,7 @@ pub struct RequestBody {
     rate_min_bytes: u32,
     bytes_max: u64,
     response_timeout_ms: u32,
+    interim: Option<Interim>,
 }
 
 /// Says that a request body cannot be forwarded.
@@ -62,12 +85,22 @@ impl RequestBody {
             rate_min_bytes: limits.body_rate_min_bytes,
             bytes_max: bytes_max.unwrap_or(u64::MAX),
             response_timeout_ms: 0,
+            interim: None,
         }
     }
 
     /// What is known about it, shared with the handler.
     pub fn progress(&self) -> Rc<BodyProgress> {
         Rc::clone(&self.progress)
+    }
+
+    /// Sets who is told of interim heads; nobody is by default.
+    pub fn set_interim(&mut self, interim: Option<Interim>) {
+        self.interim = interim;
+    }
+
+    pub(super) fn take_interim(&mut self) -> Option<Interim> {
+        self.interim.take()
     }
 
     /// Sets how long the upstream has for its response head after each part of the body.

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{Connection, HyperConnection};
 use super::health::Health;
+use super::http1::Http1;
+use super::stream::Tunnel;
 use crate::clock;
 use crate::observe::UpstreamMetrics;
 use crate::upstream::Upstream;
@@ -23,7 +24,7 @@ pub(super) struct Endpoint {
     pub(super) idle: RefCell<VecDeque<Idle>>,
     /// Exchanges under way.
     pub(super) in_flight: Cell<u32>,
-    /// Open connections, idle ones included; the connections' tasks count it down.
+    /// Open connections, idle ones included; the connections count it down.
     pub(super) open: Rc<Cell<u32>>,
     /// Set when a generation no longer has it: connections are not kept any more.
     pub(super) retired: Cell<bool>,
@@ -31,7 +32,7 @@ pub(super) struct Endpoint {
 
 #[derive(Debug)]
 pub(super) struct Idle {
-    pub(super) connection: HyperConnection,
+    pub(super) connection: Http1,
     pub(super) since_ms: u64,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Idle {
 #[derive(Debug)]
 pub struct Lease {
     endpoint: Rc<Endpoint>,
-    pub(super) connection: Option<HyperConnection>,
+    pub(super) connection: Option<Http1>,
     /// How long connecting took; `None` when it came from the pool.
     pub connected_in: Option<Duration>,
 }
@@ -54,9 +55,14 @@ impl Lease {
     pub fn give_back(mut self) {
         let Some(connection) = self.connection.take() else { return };
         self.endpoint.health.succeeded();
-        if connection.is_open() && !self.endpoint.retired.get() {
+        if connection.is_ready() && !self.endpoint.retired.get() {
             self.endpoint.idle.borrow_mut().push_back(Idle { connection, since_ms: clock::now_ms() });
         }
+    }
+
+    /// Turns the connection into a tunnel after a 101; the lease goes on counting as in flight.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        self.connection.take().map(Http1::into_tunnel)
     }
 
     /// Counts a failure of the upstream in the middle of its response.
@@ -67,6 +73,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.abandon();
+        }
         self.endpoint.in_flight.set(self.endpoint.in_flight.get() - 1);
     }
 }
@@ -91,13 +100,13 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn lease(self: &Rc<Self>, connection: HyperConnection, connected_in: Option<Duration>) -> Lease {
+    pub(super) fn lease(self: &Rc<Self>, connection: Http1, connected_in: Option<Duration>) -> Lease {
         self.in_flight.set(self.in_flight.get() + 1);
         Lease { endpoint: Rc::clone(self), connection: Some(connection), connected_in }
     }
 
-    /// The freshest connection that is ready and young enough.
-    pub(super) fn take_idle(&self, idle_ms_max: u32) -> Option<HyperConnection> {
+    /// The freshest connection that is young enough and on which nothing has arrived.
+    pub(super) fn take_idle(&self, idle_ms_max: u32) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since_ms }) = idle.pop_back() {
             if idle_ms_max != 0 && clock::now_ms() - since_ms > u64::from(idle_ms_max) {
@@ -105,7 +114,7 @@ impl Endpoint {
                 idle.clear();
                 return None;
             }
-            if connection.is_open() && connection.is_ready() {
+            if connection.is_still() {
                 return Some(connection);
             }
         }
@@ -113,18 +122,32 @@ impl Endpoint {
     }
 }
 
-/// Counts a connection as open for as long as it lives.
-pub(super) struct OpenConnection(Rc<Cell<u32>>);
+/// Counts a connection as open for as long as it lives, and then as closed if it ever was established.
+#[derive(Debug)]
+pub(super) struct OpenConnection {
+    open: Rc<Cell<u32>>,
+    metrics: Arc<UpstreamMetrics>,
+    is_established: bool,
+}
 
 impl OpenConnection {
-    pub(super) fn new(open: &Rc<Cell<u32>>) -> Self {
+    pub(super) fn new(open: &Rc<Cell<u32>>, metrics: &Arc<UpstreamMetrics>) -> Self {
         open.set(open.get() + 1);
-        Self(Rc::clone(open))
+        Self { open: Rc::clone(open), metrics: Arc::clone(metrics), is_established: false }
+    }
+
+    /// Counts it as opened.
+    pub(super) fn establish(&mut self) {
+        self.is_established = true;
+        self.metrics.connections_opened.increment();
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.open.set(self.open.get() - 1);
+        if self.is_established {
+            self.metrics.connections_closed.increment();
+        }
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! Nothing that may have reached an upstream is sent twice.
 
+pub mod wire;
+
 mod body;
 mod connection;
 mod endpoint;
 mod health;
+mod http1;
 mod pool;
+mod stream;
 
-pub use body::{BodyProgress, RequestBody};
-pub use connection::ResponseBody;
+pub use body::{BodyProgress, Interim, RequestBody};
 pub use endpoint::Lease;
 pub use health::HealthRegistry;
+pub use http1::{ResponseBody, ResponseCut};
 pub use pool::{Exchanged, ForwardError, Pool};
+pub use stream::Tunnel;

@@ -11,9 +11,11 @@ use std::task::Poll;
 use http::{Request, Response};
 
 use super::body::RequestBody;
-use super::connection::{Connection, HyperConnection, ResponseBody, SendError};
-use super::endpoint::{Endpoint, Lease, OpenConnection};
+use super::connection::SendError;
+use super::endpoint::{Endpoint, Idle, Lease, OpenConnection};
 use super::health::HealthRegistry;
+use super::http1::{Http1, ResponseBody};
+use super::stream::Stream;
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
 use crate::limits::Limit;
@@ -89,14 +91,12 @@ impl Pool {
         }
     }
 
-    /// Closes connections that have been idle for too long, and shows what is left; the worker's tick calls it.
+    /// Closes connections that have been idle for too long or have ended, and shows what is left; the worker's tick calls it.
     pub fn sweep(&self) {
         let (now, keep_ms) = (clock::now_ms(), u64::from(self.upstream.timeouts.pool_idle_ms));
-        for endpoint in self.endpoints.iter().filter(|_| keep_ms != 0) {
-            let mut idle = endpoint.idle.borrow_mut();
-            while idle.front().is_some_and(|first| now - first.since_ms > keep_ms || !first.connection.is_open()) {
-                idle.pop_front();
-            }
+        let is_kept = |idle: &Idle| (keep_ms == 0 || now - idle.since_ms <= keep_ms) && idle.connection.is_still();
+        for endpoint in &self.endpoints {
+            endpoint.idle.borrow_mut().retain(is_kept);
         }
         self.show();
     }
@@ -194,16 +194,11 @@ impl Pool {
             return Err(failed(Fault::LimitReached));
         }
         let started = clock::now();
-        let opened = OpenConnection::new(&endpoint.open);
-        let metrics = Arc::clone(&self.metrics);
-        let on_close = move || {
-            metrics.connections_closed.increment();
-            drop(opened);
-        };
-        let connected = within(watch, HyperConnection::connect(endpoint.address, on_close)).await;
-        let fault = match connected {
-            Some(Ok(connection)) => {
-                self.metrics.connections_opened.increment();
+        let mut opened = OpenConnection::new(&endpoint.open, &self.metrics);
+        let fault = match within(watch, Stream::connect(endpoint.address)).await {
+            Some(Ok(stream)) => {
+                opened.establish();
+                let connection = Http1::new(stream, opened);
                 return Ok(endpoint.lease(connection, Some(clock::now().saturating_duration_since(started))));
             }
             Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Fault::ConnectTimeout,
@@ -250,13 +245,13 @@ type Attempt = Result<Exchanged, (ForwardError, Option<Box<Request<RequestBody>>
 
 /// Sends on a connection; the future waits for the response head.
 fn send(
-    mut lease: Lease,
+    lease: Lease,
     request: Request<RequestBody>,
     watch: Arc<Watch>,
     response_ms: u32,
 ) -> impl Future<Output = Attempt> + use<> {
     watch.start(Wait::Upstream, response_ms);
-    let sending = lease.connection.as_mut().map(|connection| connection.send(request));
+    let sending = lease.connection.as_ref().map(|connection| connection.send(request));
     async move {
         let Some(sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
         let sent = within(&watch, sending).await;

@@ -254,9 +254,8 @@ fn answer(
     upstream: &Arc<Upstream>,
     sent: Sent,
 ) -> Result<Response<Answer>, Box<Refused>> {
-    let Exchanged { mut response, lease } = exchanged;
+    let Exchanged { response, mut lease } = exchanged;
     exchange.reached(lease.address(), lease.connected_in);
-    let upstream_upgrade = response.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, body) = response.into_parts();
     let facts = match response::admit(&parts, &sent.method, sent.asked) {
         Ok(facts) => facts,
@@ -273,8 +272,9 @@ fn answer(
         parts.headers.insert(names::BANYAN_DECISION, decision);
     }
     exchange.answered(parts.status.as_u16());
-    let tunnel = facts.is_tunnel.then_some((sent.client_upgrade, upstream_upgrade));
-    if let Some((Some(client), Some(upward))) = tunnel {
+    if facts.is_tunnel
+        && let Some((client, upward)) = sent.client_upgrade.zip(lease.take_tunnel())
+    {
         exchange.complete();
         tunnel::start(Rc::clone(connection), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
         drop(exchange);

@@ -13,13 +13,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lifecycle", &[]),
     ("limits", &[]),
     ("network", &[]),
-    ("upstream", &[]),
+    ("tls", &[]),
+    ("upstream", &["tls"]),
     ("flag", &["attribute"]),
     ("route", &[]),
     // Files to documents to snapshot.
     ("config", &[]),
     ("snapshot", &["attribute", "flag", "network", "route", "upstream"]),
-    ("compile", &["attribute", "config", "flag", "network", "route", "snapshot", "upstream"]),
+    ("compile", &["attribute", "config", "flag", "network", "route", "snapshot", "tls", "upstream"]),
     // Request to decision to upstream.
     ("head", &["fault", "limits", "network"]),
     ("decision", &["attribute", "flag", "network", "route", "snapshot"]),
@@ -66,6 +67,11 @@ const COUPLING_MAX: f64 = 0.30;
 const FENCES: &[(&str, &[&str], Fence)] = &[
     ("YAML is known in config alone", &["serde_yaml", "serde_saphyr", "granit_parser"], Fence::Only("src/config/")),
     ("the watcher alone hears of file events", &["notify"], Fence::Only("src/control/watch")),
+    (
+        "TLS is known in tls alone",
+        &["rustls", "tokio_rustls", "rustls_native_certs", "x509_cert"],
+        Fence::Only("src/tls/"),
+    ),
     ("the store alone swaps snapshots", &["arc_swap"], Fence::Only("src/snapshot/store.rs")),
     ("the vocabulary knows no HTTP library", &["hyper", "hyper_util"], Fence::NotIn(VOCABULARY)),
     ("the vocabulary knows no runtime", &["tokio"], Fence::NotIn(PURE)),

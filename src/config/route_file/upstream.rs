@@ -37,8 +37,25 @@ pub struct UpstreamDoc {
     pub version_key: bool,
     /// `rewrite`.
     pub rewrite: RewriteDoc,
+    /// `tls`.
+    pub tls: Option<TlsDoc>,
     /// Where `health` stands; it is checked but not in force in this version.
     pub health: Option<Place>,
+}
+
+/// `tls:` as written.
+#[derive(Debug)]
+pub struct TlsDoc {
+    /// `ca`.
+    pub ca: Option<Text>,
+    /// `certificate`.
+    pub certificate: Option<Text>,
+    /// `key`.
+    pub key: Option<Text>,
+    /// `server_name`.
+    pub server_name: Option<Text>,
+    /// Where `verify: false` stands.
+    pub unverified: Option<Place>,
 }
 
 /// `rewrite:` as written.
@@ -80,6 +97,7 @@ pub(super) fn read(name: &Node, node: &Node, report: &mut Report) -> Option<Upst
         allow_public: fields.boolean("allow_public", report).unwrap_or(false),
         version_key: fields.boolean("version_key", report).unwrap_or(false),
         rewrite: fields.node("rewrite").and_then(|node| rewrite(node, report)).unwrap_or_default(),
+        tls: fields.node("tls").and_then(|node| tls(node, report)),
         health: fields.node("health").and_then(|node| health(node, report)),
     };
     fields.close(report);
@@ -93,6 +111,23 @@ fn rewrite(node: &Node, report: &mut Report) -> Option<RewriteDoc> {
         path_prefix: fields.node("path_prefix").and_then(|node| path_prefix(node, report)),
         set_headers: fields.node("set_headers").map(|node| pairs(node, "set_headers", report)).unwrap_or_default(),
         remove_headers: fields.texts("remove_headers", report).unwrap_or_default(),
+    };
+    fields.close(report);
+    Some(doc)
+}
+
+fn tls(node: &Node, report: &mut Report) -> Option<TlsDoc> {
+    let mut fields = Fields::open(node, "tls", report)?;
+    let doc = TlsDoc {
+        ca: fields.text("ca", report),
+        certificate: fields.text("certificate", report),
+        key: fields.text("key", report),
+        server_name: fields.text("server_name", report),
+        unverified: fields
+            .boolean("verify", report)
+            .filter(|verify| !verify)
+            .and_then(|_| fields.node("verify"))
+            .map(|node| node.place.clone()),
     };
     fields.close(report);
     Some(doc)
