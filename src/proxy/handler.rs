@@ -149,7 +149,8 @@ fn begin(
     let progress = body.progress();
     exchange.uploading(Rc::clone(&progress));
     let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
-    let exchanging = upstream.exchange(Request::from_parts(parts, body), exchange.watch(), response_ms);
+    let request = Request::from_parts(parts, body);
+    let exchanging = upstream.exchange(request, exchange.watch(), response_ms, connection.address);
     Step::Forward(Forward { exchanging, exchange, upstream, progress, sent })
 }
 
