@@ -67,6 +67,8 @@ pub enum Fault {
     Internal,
     /// The upstream's name has no address.
     DnsError,
+    /// No endpoint of the upstream is in service, and the upstream is set to refuse then.
+    Unavailable,
     /// The upstream refused the connection.
     ConnectRefused,
     /// The upstream did not accept the connection in time.
@@ -85,7 +87,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, by discriminant.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::UriTooLong,
@@ -102,6 +104,7 @@ impl Fault {
         Self::LimitReached,
         Self::Internal,
         Self::DnsError,
+        Self::Unavailable,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ResponseTimeout,
@@ -127,6 +130,7 @@ impl Fault {
             | Self::Misdirected => Side::Client,
             Self::NoRoute | Self::Loop | Self::LimitReached | Self::Internal => Side::Router,
             Self::DnsError
+            | Self::Unavailable
             | Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ResponseTimeout
@@ -154,7 +158,7 @@ impl Fault {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::LimitReached => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LimitReached | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::DnsError
             | Self::ConnectRefused
             | Self::ConnectionTerminated
@@ -179,6 +183,7 @@ impl Fault {
             Self::LimitReached => "connection_limit_reached",
             Self::Internal => "proxy_internal_error",
             Self::DnsError => "dns_error",
+            Self::Unavailable => "destination_unavailable",
             Self::ConnectRefused => "connection_refused",
             Self::ConnectTimeout => "connection_timeout",
             Self::ResponseTimeout => "http_response_timeout",
@@ -208,6 +213,7 @@ impl Fault {
             Self::LimitReached => "limit_reached",
             Self::Internal => "internal",
             Self::DnsError => "dns_error",
+            Self::Unavailable => "unavailable",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::ResponseTimeout => "response_timeout",

@@ -20,6 +20,8 @@ pub mod upstream;
 
 pub mod observe;
 
+pub mod health;
+
 pub mod config;
 pub mod snapshot;
 

@@ -108,6 +108,8 @@ pub enum Limit {
     ConnectionsPerAddress,
     /// An upstream's `connections_max`.
     UpstreamConnections,
+    /// An upstream's `requests_max`.
+    UpstreamRequests,
     /// A route's `body_bytes_max`.
     Body,
     /// `discard_bytes_max` or `discard_timeout_ms`.
@@ -126,7 +128,7 @@ pub enum Limit {
 
 impl Limit {
     /// All limits, by discriminant.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Head,
         Self::Target,
         Self::HeadTimeout,
@@ -139,6 +141,7 @@ impl Limit {
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::UpstreamConnections,
+        Self::UpstreamRequests,
         Self::Body,
         Self::Discard,
         Self::Descriptors,
@@ -163,6 +166,7 @@ impl Limit {
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",
             Self::UpstreamConnections => "upstream_connections",
+            Self::UpstreamRequests => "upstream_requests",
             Self::Body => "body",
             Self::Discard => "discard",
             Self::Descriptors => "descriptors",

@@ -12,6 +12,7 @@ use crate::compile;
 use crate::config::{FileSet, Format, Report, Severity};
 use crate::control::{self, ControlPlan, SetHash};
 use crate::head::{Policy, TraceMode};
+use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::listen::{self, Offer, Sockets, Transport};
 use crate::network;
@@ -123,9 +124,11 @@ impl Router {
         let hands = sockets.deal(settings.workers.get())?;
         let tls = server_tls(settings, &sockets)?;
         let options = proxy::Options { tls: tls.clone(), ..proxy_options(settings, access_log.clone())? };
-        let workers = proxy::start(hands, options, &store, &metrics, &lifecycle)?;
+        let health = Arc::new(HealthRegistry::default());
+        health.follow(&store.snapshot().upstreams);
+        let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
         let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
-        let control = control::start(ControlPlan { tls, ..plan })?;
+        let control = control::start(ControlPlan { health, tls, ..plan })?;
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }

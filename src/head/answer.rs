@@ -78,6 +78,7 @@ pub const fn explain(fault: Fault) -> &'static str {
         Fault::LimitReached => "a limit of the router is reached",
         Fault::Internal => "the router failed",
         Fault::DnsError => "the upstream's name has no address",
+        Fault::Unavailable => "no endpoint of the upstream is healthy",
         Fault::ConnectRefused => "the upstream refused the connection",
         Fault::ConnectTimeout => "the upstream did not accept the connection in time",
         Fault::ResponseTimeout => "the upstream did not answer in time",

@@ -62,7 +62,13 @@ families! {
     UPSTREAM_IDLE Gauge "banyan_upstream_pool_idle" "Connections now idle in the pools.";
     UPSTREAM_RETRIES Counter "banyan_upstream_stale_retries_total" "Requests sent again after a stale pooled connection took nothing of them.";
     UPSTREAM_EJECTIONS Counter "banyan_upstream_ejections_total" "Ejections of endpoints after consecutive failures.";
-    UPSTREAM_EJECTED Gauge "banyan_upstream_ejected" "Endpoints now ejected, by worker and endpoint.";
+    UPSTREAM_OVERFLOWS Counter "banyan_upstream_overflows_total" "Requests that the route's fallback served because the upstream took no more.";
+    UPSTREAM_EJECTED Gauge "banyan_upstream_ejected" "Endpoints now ejected.";
+    UPSTREAM_ALL_OUT Gauge "banyan_upstream_all_unhealthy" "1 while no endpoint is in service: all serve, or requests are refused.";
+    UPSTREAM_DRAINING Gauge "banyan_upstream_endpoints_draining" "Endpoints that are no longer configured and still serve what is under way.";
+    UPSTREAM_REQUESTS Gauge "banyan_upstream_requests" "Requests under way that count against requests_max.";
+    ENDPOINT_SHARE Gauge "banyan_upstream_endpoint_share" "The share of its usual picks that an endpoint gets: 0 out of service, 1 fully in it.";
+    ENDPOINT_CHECKS Counter "banyan_upstream_endpoint_checks_total" "Health checks, by how they ended.";
     UPSTREAM_SLO Gauge "banyan_upstream_slo_p99_seconds" "The objective for the 99th percentile of latency; never enforced.";
     REQUESTS Counter "banyan_requests_total" "Exchanges finished, by leg and class of the status the client got.";
     DURATION Histogram "banyan_request_duration_seconds" "From the request head to the end of the answer.";
@@ -103,6 +109,8 @@ pub mod field {
     pub const BUCKET: &str = "bucket";
     /// The generation that decided.
     pub const GENERATION: &str = "generation";
+    /// Present and `true` when the fallback served because the chosen upstream was full.
+    pub const OVERFLOW: &str = "overflow";
     /// The upstream.
     pub const UPSTREAM: &str = "upstream";
     /// The address that served.

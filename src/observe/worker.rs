@@ -53,8 +53,8 @@ pub struct UpstreamMetrics {
     pub stale_retries: Counter,
     /// Endpoints ejected after consecutive failures.
     pub ejections: Counter,
-    /// Endpoints now ejected.
-    pub ejected: Gauge,
+    /// Requests that the fallback served because the upstream took no more.
+    pub overflows: Counter,
 }
 
 impl WorkerMetrics {

@@ -3,10 +3,9 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 
 use http::header::SET_COOKIE;
 use http::request::Parts;
@@ -18,15 +17,17 @@ use hyper::upgrade::OnUpgrade;
 use super::answer::Answer;
 use super::carrier::Carrier;
 use super::connection::Connection;
+use super::discard::discard;
 use super::exchange::Exchange;
 use super::tunnel;
 use super::view::View;
-use crate::clock::{self, Wait};
+use crate::clock;
 use crate::decision::{self, Decision, Undecided};
 use crate::fault::{Fault, Side};
 use crate::forward::{BodyProgress, ClientBody, Exchanged, ForwardError, Pool, RequestBody};
 use crate::head::answer::Afterwards;
 use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
+use crate::health::Slot;
 use crate::limits::Limit;
 use crate::upstream::{Rewrite, Upstream};
 
@@ -125,7 +126,12 @@ fn begin(
         Ok(decision) => decision,
         Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
+    let (decision, admitted) = take_in(&view, decision);
     exchange.decided(&decision);
+    match admitted {
+        Ok(slot) => exchange.admitted(slot),
+        Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
+    }
     let bytes_max = decision.route.body_bytes_max;
     if bytes_max.is_some_and(|max| body.size_hint().lower() > max) {
         return refused(exchange, Fault::BodyTooLarge);
@@ -208,6 +214,23 @@ fn decide<'s>(
         Undecided::NoRoute => Fault::NoRoute,
         Undecided::PathAmbiguous => Fault::PathAmbiguous,
     })
+}
+
+/// Asks the upstream for room before anything is sent; where it has none, the route may let the fallback serve.
+fn take_in<'s>(view: &View, decision: Decision<'s>) -> (Decision<'s>, Result<Option<Slot>, Fault>) {
+    let chosen = view.pool(decision.leg.upstream);
+    let fault = match chosen.admit() {
+        Ok(slot) => return (decision, Ok(slot)),
+        Err(fault) => fault,
+    };
+    match decision.overflow.map(|leg| view.pool(leg.upstream).admit()) {
+        Some(Ok(slot)) => {
+            chosen.overflowed();
+            (decision.overflowed(), Ok(slot))
+        }
+        // Nobody has room: that is the chosen upstream's failure, not the fallback's.
+        Some(Err(_)) | None => (decision, Err(fault)),
+    }
 }
 
 /// Turns the client's head into the upstream's.
@@ -298,10 +321,14 @@ fn answer(
     if let Some(decision) = sent.shown_decision {
         parts.headers.insert(names::BANYAN_DECISION, decision);
     }
+    if upstream.ejection.on_5xx && parts.status.is_server_error() {
+        lease.answered_badly(upstream);
+    }
     exchange.answered(parts.status.as_u16());
     if facts.is_tunnel
         && let Some((client, upward)) = sent.client_upgrade.zip(lease.take_tunnel())
     {
+        lease.hold(exchange.take_slot());
         exchange.complete();
         tunnel::start(Rc::clone(connection), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
         drop(exchange);
@@ -331,43 +358,6 @@ fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
     }
     exchange.fail(fault);
     own(answer::fault(fault, &exchange.request_id(), afterwards), exchange)
-}
-
-/// Reads and drops a body that nobody wants, within limits, so that the connection can be used again (rule F17).
-async fn discard(carrier: &Carrier, facts: Facts, mut body: ClientBody) -> Afterwards {
-    // A stream can be broken off without its connection.
-    if body.is_end_stream() || carrier.is_stream() {
-        return Afterwards::KeepOpen;
-    }
-    let connection = &carrier.connection;
-    let limits = connection.worker.limits();
-    // A client that waits for 100 (Continue) is not made to send what nobody reads.
-    if facts.expect_continue || body.size_hint().lower() > limits.discard_bytes_max {
-        return Afterwards::Close;
-    }
-    let mut left = limits.discard_bytes_max;
-    let watch = &connection.state.watch;
-    watch.start(Wait::Discard, limits.discard_timeout_ms);
-    let read = poll_fn(|cx| {
-        while !watch.take_expiry(Wait::Discard) {
-            match ready!(Pin::new(&mut body).poll_frame(cx)) {
-                None => return Poll::Ready(Some(Afterwards::KeepOpen)),
-                Some(Err(_)) => return Poll::Ready(Some(Afterwards::Close)),
-                Some(Ok(frame)) => {
-                    let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                    let Some(rest) = left.checked_sub(bytes) else { break };
-                    left = rest;
-                }
-            }
-        }
-        Poll::Ready(None)
-    })
-    .await;
-    watch.stop(Wait::Discard);
-    read.unwrap_or_else(|| {
-        connection.worker.metrics.limit(Limit::Discard);
-        Afterwards::Close
-    })
 }
 
 /// A targeting key for a visitor without one: 128 random bits in hexadecimal.

@@ -9,6 +9,7 @@ mod answer;
 mod arrival;
 mod carrier;
 mod connection;
+mod discard;
 mod exchange;
 mod handler;
 mod http2;

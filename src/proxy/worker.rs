@@ -18,8 +18,8 @@ use super::accept;
 use super::io::{Activity, StreamState};
 use super::view::View;
 use crate::clock::{self, Wait, Watch};
-use crate::forward::HealthRegistry;
 use crate::head::Policy;
+use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{Limit, Limits};
 use crate::listen::ClientListener;
@@ -59,7 +59,7 @@ pub(super) struct Shared {
     pub options: Options,
     pub store: Arc<Store>,
     pub metrics: Arc<Metrics>,
-    pub health: HealthRegistry,
+    pub health: Arc<HealthRegistry>,
     /// Client connections now open.
     pub connections: AtomicU32,
     /// The same by address; locked when a connection opens or closes, never per request.
@@ -93,6 +93,7 @@ pub fn start(
     hands: Vec<Vec<ClientListener>>,
     options: Options,
     store: &Arc<Store>,
+    health: &Arc<HealthRegistry>,
     metrics: &Arc<Metrics>,
     lifecycle: &Lifecycle,
 ) -> io::Result<Workers> {
@@ -100,7 +101,7 @@ pub fn start(
         options,
         store: Arc::clone(store),
         metrics: Arc::clone(metrics),
-        health: HealthRegistry::default(),
+        health: Arc::clone(health),
         connections: AtomicU32::new(0),
         addresses: Mutex::default(),
     });

@@ -26,7 +26,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("head", &["fault", "limits", "network"]),
     ("decision", &["attribute", "flag", "network", "route", "snapshot"]),
     ("observe", &["fault", "limits", "tls"]),
-    ("forward", &["clock", "fault", "head", "limits", "observe", "upstream"]),
+    ("health", &["clock", "observe", "upstream"]),
+    ("forward", &["clock", "fault", "head", "health", "limits", "observe", "upstream"]),
     // The program around them.
     ("settings", &["flag", "limits", "network", "tls"]),
     ("listen", &[]),
@@ -39,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "flag",
             "forward",
             "head",
+            "health",
             "lifecycle",
             "limits",
             "listen",
@@ -55,9 +57,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
+            "clock",
             "compile",
             "config",
             "flag",
+            "health",
             "lifecycle",
             "listen",
             "network",
