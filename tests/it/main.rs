@@ -42,6 +42,7 @@ mod routing_oracle;
 mod routing_readings;
 mod storm;
 mod support;
+mod tls;
 mod websocket;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
