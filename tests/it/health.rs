@@ -3,6 +3,7 @@
 mod capacity;
 mod checks;
 mod ejection;
+mod files;
 mod membership;
 mod overflow;
 
@@ -93,6 +94,11 @@ fn routes(endpoints: &[&Patient], settings: &str) -> String {
         "upstreams:\n  one: {{endpoints: [{}], {settings}}}\nroutes:\n  - {{name: all, match: {{path: \"/{{*rest}}\"}}, upstream: one}}\n",
         urls.join(", ")
     )
+}
+
+/// Compares what is said about the files; here, since a snapshot lies beside the file that asks for it.
+fn matches_snapshot(said: &str) {
+    super::snapshot!("health_files", said);
 }
 
 /// Waits for what has no event of its own.

@@ -54,7 +54,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "clock",
             "compile",
             "config",
             "flag",
@@ -65,6 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "observe",
             "settings",
             "snapshot",
+            "tls",
             "upstream",
         ],
     ),
