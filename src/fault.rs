@@ -55,6 +55,8 @@ pub enum Fault {
     MethodRefused,
     /// An expectation other than 100-continue.
     ExpectationFailed,
+    /// The host is not served on this TLS connection (rule H10).
+    Misdirected,
     /// No route matches.
     NoRoute,
     /// The request has passed this router already (Via).
@@ -85,7 +87,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, by discriminant.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::UriTooLong,
@@ -96,6 +98,7 @@ impl Fault {
         Self::RequestBodyBroken,
         Self::MethodRefused,
         Self::ExpectationFailed,
+        Self::Misdirected,
         Self::NoRoute,
         Self::Loop,
         Self::LimitReached,
@@ -123,7 +126,8 @@ impl Fault {
             | Self::ClientGone
             | Self::RequestBodyBroken
             | Self::MethodRefused
-            | Self::ExpectationFailed => Side::Client,
+            | Self::ExpectationFailed
+            | Self::Misdirected => Side::Client,
             Self::NoRoute | Self::Loop | Self::LimitReached | Self::Internal => Side::Router,
             Self::DnsError
             | Self::Unavailable
@@ -150,6 +154,7 @@ impl Fault {
             Self::ClientGone => StatusCode::from_u16(499).expect("499 is a three digit number"),
             Self::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -172,7 +177,7 @@ impl Fault {
             Self::UriTooLong | Self::HeadTooLarge | Self::BodyTooLarge | Self::ClientTimeout | Self::ClientGone => {
                 "http_request_error"
             }
-            Self::MethodRefused => "http_request_denied",
+            Self::MethodRefused | Self::Misdirected => "http_request_denied",
             Self::NoRoute => "destination_not_found",
             Self::Loop => "proxy_loop_detected",
             Self::LimitReached => "connection_limit_reached",
@@ -202,6 +207,7 @@ impl Fault {
             Self::RequestBodyBroken => "request_body_broken",
             Self::MethodRefused => "method_refused",
             Self::ExpectationFailed => "expectation_failed",
+            Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::Loop => "loop",
             Self::LimitReached => "limit_reached",

@@ -12,6 +12,7 @@ pub mod head;
 pub mod lifecycle;
 pub mod limits;
 pub mod network;
+pub mod proxy_protocol;
 pub mod route;
 pub mod settings;
 pub mod tls;

@@ -6,6 +6,7 @@
 
 mod admin;
 mod answer;
+mod certificates;
 mod checker;
 mod host;
 mod last_good;
@@ -32,11 +33,13 @@ use crate::health::HealthRegistry;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::Store;
+use crate::tls::server::ServerTls;
 
 pub use last_good::last_good;
 pub use resolver::resolve_names;
 
 use admin::Admin;
+use certificates::Certificates;
 use checker::Checker;
 use host::AllowedHosts;
 use mailbox::Mailbox;
@@ -71,6 +74,8 @@ pub struct ControlPlan {
     pub health: Arc<HealthRegistry>,
     /// What is shown at `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// The certificates shown to clients, to be read again when they change.
+    pub tls: Option<Arc<ServerTls>>,
     /// The phases that signals advance.
     pub lifecycle: Lifecycle,
     /// Whether the kernel is asked to tell of changes; else only the poll sees them.
@@ -102,6 +107,7 @@ impl ControlPlan {
             store,
             health: Arc::default(),
             metrics: Metrics::new(),
+            tls: None,
             lifecycle: Lifecycle::default(),
             watch: true,
             signals: true,
@@ -245,6 +251,7 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
         state_dir: plan.state_dir,
         saved: None,
         publisher,
+        certificates: plan.tls.map(|tls| Certificates::new(tls, plan.metrics)),
         mailbox: Arc::clone(&mailbox),
     };
     drop(context);

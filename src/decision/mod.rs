@@ -33,10 +33,25 @@ pub struct Head<'r> {
     pub client: IpAddr,
     /// Whether the client came over TLS (an issued cookie is `Secure` then).
     pub secure: bool,
+    /// Who the client is by its certificate, if it showed one.
+    pub certificate: Option<Certificate<'r>>,
     /// The wall clock in seconds since the epoch, for `$flagd.timestamp`.
     pub now_unix_s: i64,
     /// Makes a fresh targeting key for a visitor without one.
     pub fresh_key: fn() -> String,
+}
+
+/// Who a client is, by a certificate that was verified.
+#[derive(Debug, Clone, Copy)]
+pub struct Certificate<'r> {
+    /// The subject in the form of RFC 4514.
+    pub subject: &'r str,
+    /// The issuer in the same form.
+    pub issuer: &'r str,
+    /// The first alternative name that is a host name or a URI.
+    pub san: Option<&'r str>,
+    /// The SHA-256 in hexadecimal.
+    pub fingerprint: &'r str,
 }
 
 /// Who serves a request, and why.

@@ -6,13 +6,15 @@ pub mod wire;
 
 mod body;
 mod choice;
+mod client_body;
 mod connection;
 mod endpoint;
 mod http1;
 mod pool;
 mod stream;
 
-pub use body::{BodyProgress, Interim, RequestBody};
+pub use body::{BodyProgress, RequestBody};
+pub use client_body::{ClientBody, StreamBody};
 pub use endpoint::Lease;
 pub use http1::{ResponseBody, ResponseCut};
 pub use pool::{Exchanged, ForwardError, Pool};

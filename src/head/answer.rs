@@ -72,6 +72,7 @@ pub const fn explain(fault: Fault) -> &'static str {
         Fault::RequestBodyBroken => "the request body is incomplete or malformed",
         Fault::MethodRefused => "the method is not forwarded",
         Fault::ExpectationFailed => "only 100-continue can be expected",
+        Fault::Misdirected => "the host is not served on this connection; ask on a new one",
         Fault::NoRoute => "no route matches the request",
         Fault::Loop => "the request has passed here before",
         Fault::LimitReached => "a limit of the router is reached",

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use super::leg::{BOUNDS, CLASSES, LegKey, LegMetrics, LegName};
 use super::names::{self, Family, Kind};
-use super::{ControlMetrics, EndpointStatus, Reload, UpstreamMetrics, UpstreamStatus, WorkerMetrics};
+use super::{
+    CertificateMetrics, ControlMetrics, EndpointStatus, Reload, UpstreamMetrics, UpstreamStatus, WorkerMetrics,
+};
 use crate::fault::Fault;
 use crate::limits::Limit;
+use crate::tls::HandshakeFault;
 
 /// Labels of a sample.
 type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -131,6 +134,30 @@ pub(super) fn workers(page: &mut Page, workers: &[Arc<WorkerMetrics>]) {
         let count: u64 = workers.iter().map(|worker| worker.limits(limit)).sum();
         page.sample(names::LIMIT_HITS, "", &[("limit", limit.as_str())], count);
     }
+}
+
+pub(super) fn tls(page: &mut Page, certificates: &CertificateMetrics, workers: &[Arc<WorkerMetrics>]) {
+    page.family(names::TLS_EXPIRY);
+    for (file, not_after_unix_s) in certificates.in_force() {
+        page.sample(names::TLS_EXPIRY, "", &[("certificate", &file)], not_after_unix_s);
+    }
+    page.single(names::TLS_RELOADS, &[], certificates.reloads.value());
+    page.single(names::TLS_REFUSED, &[], certificates.refused.value());
+    let counted = |of: &dyn Fn(&WorkerMetrics) -> u64| workers.iter().map(|worker| of(worker)).sum::<u64>();
+    page.family(names::TLS_HANDSHAKES);
+    page.sample(names::TLS_HANDSHAKES, "", &[("kind", "full")], counted(&|worker| worker.handshakes.full.value()));
+    page.sample(
+        names::TLS_HANDSHAKES,
+        "",
+        &[("kind", "resumed")],
+        counted(&|worker| worker.handshakes.resumed.value()),
+    );
+    page.family(names::TLS_FAULTS);
+    for fault in HandshakeFault::ALL {
+        let count = counted(&|worker| worker.handshakes.faults(fault));
+        page.sample(names::TLS_FAULTS, "", &[("fault", fault.as_str())], count);
+    }
+    page.single(names::PROXY_REFUSED, &[], counted(&|worker| worker.proxy_headers_refused.value()));
 }
 
 pub(super) fn upstreams(page: &mut Page, upstreams: &Upstreams) {

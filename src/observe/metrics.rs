@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::exposition;
 use super::leg::{LegKey, LegMetrics, LegName};
 use super::series::Registry;
-use super::{ControlMetrics, HealthSource, Tally, UpstreamMetrics, WorkerMetrics};
+use super::{CertificateMetrics, ControlMetrics, HealthSource, Tally, UpstreamMetrics, WorkerMetrics};
 
 /// The most series of legs: 10,000 routes of two legs. A series is at most some 2 KiB of memory a worker.
 const LEGS_MAX: usize = 20_000;
@@ -20,6 +20,8 @@ const OTHER: &str = "_other";
 pub struct Metrics {
     /// What the control plane counts.
     pub control: ControlMetrics,
+    /// The certificates shown to clients.
+    pub certificates: CertificateMetrics,
     /// Access-log lines lost to a slow or broken sink.
     pub access_lines_dropped: Arc<Tally>,
     /// Log lines lost to a slow or broken sink.
@@ -36,6 +38,7 @@ impl Metrics {
         let other = LegKey { route: OTHER, flag: None, variant: None, upstream: OTHER };
         Arc::new(Self {
             control: ControlMetrics::default(),
+            certificates: CertificateMetrics::default(),
             access_lines_dropped: Arc::default(),
             log_lines_dropped: Arc::default(),
             workers: Mutex::default(),
@@ -79,6 +82,7 @@ impl Metrics {
         let mut page = exposition::Page::default();
         exposition::control(&mut page, &self.control);
         exposition::workers(&mut page, &workers);
+        exposition::tls(&mut page, &self.certificates, &workers);
         exposition::upstreams(&mut page, &upstreams);
         exposition::health(&mut page, &self.health.get().map(|source| source.upstreams()).unwrap_or_default());
         exposition::legs(&mut page, &legs);

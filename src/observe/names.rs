@@ -50,6 +50,12 @@ families! {
     WORKERS Gauge "banyan_workers" "Threads that serve.";
     FAULTS Counter "banyan_faults_total" "Exchanges that failed, by fault and by the side to blame.";
     LIMIT_HITS Counter "banyan_limit_hits_total" "Times a limit was reached.";
+    TLS_EXPIRY Gauge "banyan_tls_certificate_expiry_timestamp_seconds" "When each certificate in force ends.";
+    TLS_RELOADS Counter "banyan_tls_certificate_reloads_total" "Times that new certificates came into force.";
+    TLS_REFUSED Gauge "banyan_tls_certificates_refused" "Certificate files that are not used, or whose time is not now; 0 is well.";
+    TLS_HANDSHAKES Counter "banyan_tls_handshakes_total" "Handshakes with clients that succeeded, new sessions and resumed ones.";
+    TLS_FAULTS Counter "banyan_tls_handshake_faults_total" "Handshakes with clients that failed, by why; those too slow are a limit.";
+    PROXY_REFUSED Counter "banyan_proxy_protocol_refused_total" "Connections closed because their PROXY protocol header was missing or bad.";
     UPSTREAM_OPENED Counter "banyan_upstream_connections_opened_total" "Connections opened to the upstream.";
     UPSTREAM_CLOSED Counter "banyan_upstream_connections_closed_total" "Connections to the upstream that ended.";
     UPSTREAM_REUSED Counter "banyan_upstream_connections_reused_total" "Requests sent over a pooled connection.";

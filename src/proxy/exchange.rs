@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
+use super::carrier::Carrier;
 use super::connection::Connection;
+use super::io::Activity;
 use super::view::View;
 use crate::clock::{self, Watch};
 use crate::decision::{Decision, FlagOutcome};
@@ -23,7 +25,7 @@ use crate::snapshot::LegId;
 
 /// One exchange; dropping it before [`Self::complete`] or [`Self::fail`] means that the client is gone.
 pub(super) struct Exchange {
-    connection: Rc<Connection>,
+    carrier: Carrier,
     view: Rc<View>,
     /// Its place under the limit of its upstream; given up as soon as the answer is whole.
     slot: Option<Slot>,
@@ -60,7 +62,8 @@ struct Line {
 }
 
 impl Exchange {
-    pub(super) fn begin(connection: &Rc<Connection>, view: &Rc<View>, parts: &Parts) -> Self {
+    pub(super) fn begin(carrier: &Carrier, view: &Rc<View>, parts: &Parts) -> Self {
+        let connection = &carrier.connection;
         let worker = &connection.worker;
         worker.metrics.requests_in_flight.add(1);
         let line = worker.access.is_some().then(|| {
@@ -71,7 +74,11 @@ impl Exchange {
                 method: parts.method.clone(),
                 uri: parts.uri.clone(),
                 host: Box::default(),
-                protocol: if parts.version == http::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+                protocol: match parts.version {
+                    http::Version::HTTP_10 => "HTTP/1.0",
+                    http::Version::HTTP_2 => "HTTP/2.0",
+                    _ => "HTTP/1.1",
+                },
                 trace_id: None,
                 reason: None,
                 overflow: false,
@@ -79,7 +86,7 @@ impl Exchange {
             })
         });
         Self {
-            connection: Rc::clone(connection),
+            carrier: carrier.clone(),
             view: Rc::clone(view),
             slot: None,
             leg: None,
@@ -101,9 +108,9 @@ impl Exchange {
     pub(super) fn decided(&mut self, decision: &Decision<'_>) {
         self.leg = Some(decision.leg.id);
         if let Some(outcome) = &decision.flag {
-            self.connection.worker.metrics.decisions.increment();
+            self.carrier.connection.worker.metrics.decisions.increment();
             if outcome.reason == Reason::Error {
-                self.connection.worker.metrics.decision_errors.increment();
+                self.carrier.connection.worker.metrics.decision_errors.increment();
                 log_flag_error(outcome, outcome.error);
             }
         }
@@ -177,7 +184,7 @@ impl Exchange {
     pub(super) fn complete(&mut self) {
         self.complete = true;
         self.slot = None;
-        self.connection.end_exchange();
+        self.carrier.end();
     }
 
     /// Notes what broke it; the first fault counts.
@@ -190,13 +197,18 @@ impl Exchange {
 
     /// The request's id in hexadecimal, for the client to quote; made up when there is no access log.
     pub(super) fn request_id(&self) -> String {
-        let id = self.line.as_ref().map_or_else(|| self.connection.worker.request_id(), |line| line.request_id);
+        let id = self.line.as_ref().map_or_else(|| self.carrier.connection.worker.request_id(), |line| line.request_id);
         format!("{id:032x}")
     }
 
-    /// The connection's deadlines.
+    /// The exchange's deadlines.
     pub(super) fn watch(&self) -> &Arc<Watch> {
-        &self.connection.state.watch
+        self.carrier.watch()
+    }
+
+    /// What carries the exchange.
+    pub(super) fn carrier(&self) -> &Carrier {
+        &self.carrier
     }
 
     fn settle(&mut self) {
@@ -207,7 +219,7 @@ impl Exchange {
         let fault = match broken_upload {
             Some(fault) => fault,
             None if std::thread::panicking() => Fault::Internal,
-            None => match self.connection.state.watch.expired() {
+            None => match self.carrier.watch().expired() {
                 Some(clock::Wait::Body | clock::Wait::BodyRate | clock::Wait::Write) => Fault::ClientTimeout,
                 _ => Fault::ClientGone,
             },
@@ -216,7 +228,7 @@ impl Exchange {
     }
 
     fn record(&self) {
-        let worker = &self.connection.worker;
+        let worker = &self.carrier.connection.worker;
         worker.metrics.requests_in_flight.add(-1);
         if let Some(fault) = self.fault {
             worker.metrics.fault(fault);
@@ -314,7 +326,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         method: b"",
         host: b"",
         path: b"",
-        protocol: "HTTP/1.1",
+        protocol: if connection.state.activity() == Activity::Streams { "HTTP/2.0" } else { "HTTP/1.1" },
         status: fault.status().as_u16(),
         route: None,
         flag: None,

@@ -2,31 +2,31 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
-use http::header::{CONNECTION, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderValue, Method, Request, Response, Uri};
+use hyper::body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use super::answer::Answer;
+use super::carrier::Carrier;
+use super::choice::{decide, take_in};
 use super::connection::Connection;
 use super::exchange::Exchange;
 use super::tunnel;
 use super::view::View;
-use crate::clock::{self, Wait};
-use crate::decision::{self, Decision, Undecided};
+use crate::clock::Wait;
+use crate::decision::Decision;
 use crate::fault::{Fault, Side};
-use crate::forward::{BodyProgress, Exchanged, ForwardError, Pool, RequestBody};
+use crate::forward::{BodyProgress, ClientBody, Exchanged, ForwardError, Pool, RequestBody};
 use crate::head::answer::Afterwards;
 use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
-use crate::health::Slot;
 use crate::limits::Limit;
 use crate::upstream::{Rewrite, Upstream};
 
@@ -51,7 +51,7 @@ enum Step<F> {
     /// It is on its way to an upstream.
     Forward(Forward<F>),
     /// It is answered here once its body has been read and dropped; without a fault it is an OPTIONS of ours.
-    Discard { exchange: Exchange, facts: Facts, body: Incoming, fault: Option<Fault> },
+    Discard { exchange: Exchange, facts: Facts, body: ClientBody, fault: Option<Fault> },
     /// It is answered here.
     Refuse(Refused),
 }
@@ -70,43 +70,41 @@ struct Forward<F> {
 /// Whatever needs no waiting is done before the future is made: a future that held the request would be kilobytes
 /// large, and it is moved.
 pub(super) fn handle(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
+    carrier: Carrier,
+    request: Request<ClientBody>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
-    connection.state.begin_exchange();
-    connection.requests.set(connection.requests.get() + 1);
-    let step = begin(&connection, request);
+    carrier.begin();
+    let step = begin(&carrier, request);
     async move {
         let served = match step {
-            Step::Forward(forward) => forward.finish(&connection).await,
+            Step::Forward(forward) => forward.finish(&carrier).await,
             Step::Refuse(refused) => Err(refused),
             Step::Discard { exchange, facts, body, fault } => {
-                let afterwards = discard(&connection, facts, body).await;
+                let afterwards = discard(&carrier, facts, body).await;
                 match fault {
                     Some(fault) => Err(Refused { exchange, fault, afterwards }),
                     None => Ok(own(answer::options(afterwards), exchange)),
                 }
             }
         };
-        let mut response = served.unwrap_or_else(|refused| refuse(&connection, refused));
-        if connection.is_last_request() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        let mut response = served.unwrap_or_else(|refused| refuse(&carrier.connection, refused));
+        carrier.mark_last(&mut response);
         Ok(response)
     }
 }
 
 /// Admits, decides, prepares and sends.
 fn begin(
-    connection: &Rc<Connection>,
-    request: Request<Incoming>,
+    carrier: &Carrier,
+    request: Request<ClientBody>,
 ) -> Step<impl Future<Output = Result<Exchanged, ForwardError>> + use<>> {
+    let connection = &carrier.connection;
     let view = connection.worker.view();
     let (mut parts, body) = request.into_parts();
-    let mut exchange = Exchange::begin(connection, &view, &parts);
+    let mut exchange = Exchange::begin(carrier, &view, &parts);
     let options = &connection.worker.shared.options;
     let refused = |exchange, fault| Step::Refuse(Refused { exchange, fault, afterwards: Afterwards::Close });
-    let admitted = match request::admit(&parts, &options.limits, &options.policy) {
+    let admitted = match carrier.admit(&parts, body.is_end_stream()) {
         Ok(admitted) => admitted,
         Err(fault) => return refused(exchange, fault),
     };
@@ -115,12 +113,15 @@ fn begin(
     if facts.answer_here {
         return Step::Discard { exchange, facts, body, fault: None };
     }
+    if !connection.serves(&admitted.host) {
+        return Step::Discard { exchange, facts, body, fault: Some(Fault::Misdirected) };
+    }
     let client = match connection.peer.is_trusted() {
         true => head::client_address(&parts.headers, connection.address.ip(), &options.policy),
         false => connection.address.ip(),
     };
     exchange.came_from(client);
-    let decision = match decide(&view, &parts, &admitted.host, client) {
+    let decision = match decide(connection, &view, &parts, &admitted.host, client) {
         Ok(decision) => decision,
         Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
@@ -140,6 +141,9 @@ fn begin(
         Err(fault) => return refused(exchange, fault),
     };
     exchange.traced(&parts.headers);
+    if facts.expect_continue {
+        carrier.ask_for_body();
+    }
     let body = RequestBody::new(body, Arc::clone(exchange.watch()), &options.limits, bytes_max);
     let progress = body.progress();
     exchange.uploading(Rc::clone(&progress));
@@ -150,12 +154,20 @@ fn begin(
 
 impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
     /// Waits for the response head and answers.
-    async fn finish(self, connection: &Rc<Connection>) -> Result<Response<Answer>, Refused> {
+    async fn finish(self, carrier: &Carrier) -> Result<Response<Answer>, Refused> {
         let Self { exchanging, mut exchange, upstream, progress, sent } = self;
-        match exchanging.await {
+        let mut exchanging = pin!(exchanging);
+        let exchanged = poll_fn(|cx| {
+            let polled = exchanging.as_mut().poll(cx);
+            while let Some((status, headers)) = progress.take_interim() {
+                carrier.pass_interim(status, headers);
+            }
+            polled
+        });
+        match exchanged.await {
             Ok(exchanged) => {
                 progress.answered.set(true);
-                answer(connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
+                answer(&carrier.connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
             }
             Err(error) => {
                 if let Some(endpoint) = error.endpoint {
@@ -168,42 +180,6 @@ impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
                 Err(Refused { exchange, fault, afterwards: Afterwards::Close })
             }
         }
-    }
-}
-
-/// Decides who serves.
-fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Result<Decision<'s>, Fault> {
-    let head = decision::Head {
-        method: &parts.method,
-        host,
-        path: parts.uri.path(),
-        query: parts.uri.query(),
-        headers: &parts.headers,
-        client,
-        secure: false,
-        now_unix_s: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX),
-        fresh_key,
-    };
-    decision::decide(&view.snapshot, &head).map_err(|undecided| match undecided {
-        Undecided::NoRoute => Fault::NoRoute,
-        Undecided::PathAmbiguous => Fault::PathAmbiguous,
-    })
-}
-
-/// Asks the upstream for room before anything is sent; where it has none, the route may let the fallback serve.
-fn take_in<'s>(view: &View, decision: Decision<'s>) -> (Decision<'s>, Result<Option<Slot>, Fault>) {
-    let chosen = view.pool(decision.leg.upstream);
-    let fault = match chosen.admit() {
-        Ok(slot) => return (decision, Ok(slot)),
-        Err(fault) => fault,
-    };
-    match decision.overflow.map(|leg| view.pool(leg.upstream).admit()) {
-        Some(Ok(slot)) => {
-            chosen.overflowed();
-            (decision.overflowed(), Ok(slot))
-        }
-        // Nobody has room: that is the chosen upstream's failure, not the fallback's.
-        Some(Err(_)) | None => (decision, Err(fault)),
     }
 }
 
@@ -288,6 +264,7 @@ fn answer(
         }
     };
     response::prepare(&mut parts, facts);
+    exchange.carrier().prepare(&mut parts);
     if let Some(cookie) = sent.set_cookie {
         parts.headers.append(SET_COOKIE, cookie);
     }
@@ -318,6 +295,8 @@ fn own(made: Response<bytes::Bytes>, mut exchange: Exchange) -> Response<Answer>
 /// Answers for a fault.
 fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
     let Refused { mut exchange, fault, afterwards } = refused;
+    // A stream can be broken off without its connection.
+    let afterwards = if exchange.carrier().is_stream() { Afterwards::KeepOpen } else { afterwards };
     let limit = match fault {
         Fault::BodyTooLarge => Some(Limit::Body),
         Fault::UriTooLong => Some(Limit::Target),
@@ -332,10 +311,12 @@ fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
 }
 
 /// Reads and drops a body that nobody wants, within limits, so that the connection can be used again (rule F17).
-async fn discard(connection: &Connection, facts: Facts, mut body: Incoming) -> Afterwards {
-    if body.is_end_stream() {
+async fn discard(carrier: &Carrier, facts: Facts, mut body: ClientBody) -> Afterwards {
+    // A stream can be broken off without its connection.
+    if body.is_end_stream() || carrier.is_stream() {
         return Afterwards::KeepOpen;
     }
+    let connection = &carrier.connection;
     let limits = connection.worker.limits();
     // A client that waits for 100 (Continue) is not made to send what nobody reads.
     if facts.expect_continue || body.size_hint().lower() > limits.discard_bytes_max {
@@ -364,16 +345,6 @@ async fn discard(connection: &Connection, facts: Facts, mut body: Incoming) -> A
         connection.worker.metrics.limit(Limit::Discard);
         Afterwards::Close
     })
-}
-
-/// A targeting key for a visitor without one: 128 random bits in hexadecimal.
-fn fresh_key() -> String {
-    let mut bytes = [0; 16];
-    // Without the system's randomness a worse one serves: keys must differ, they are no secret.
-    if getrandom::fill(&mut bytes).is_err() {
-        bytes = fastrand::u128(..).to_be_bytes();
-    }
-    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 fn random() -> [u8; 24] {

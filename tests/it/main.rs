@@ -26,6 +26,7 @@ mod flagd_vectors;
 mod forwarding;
 mod health;
 mod hostile;
+mod http2;
 mod judges;
 mod metrics;
 mod metrics_admin;

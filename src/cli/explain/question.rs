@@ -67,6 +67,7 @@ impl Question {
             headers: &self.parts.headers,
             client: self.client,
             secure: self.secure,
+            certificate: None,
             now_unix_s,
             fresh_key,
         };

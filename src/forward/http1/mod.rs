@@ -130,7 +130,7 @@ impl Inner {
     fn poll_head(
         &mut self,
         headers: &mut HeaderMap,
-        interim: &mut Option<Interim>,
+        interim: &Interim,
         cx: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, Fault>> {
         loop {
@@ -143,9 +143,7 @@ impl Inner {
                 if self.interim_heads > INTERIM_MAX {
                     return Poll::Ready(Err(Fault::ResponseMalformed));
                 }
-                if let Some(interim) = interim {
-                    interim.pass(head.status, head.headers);
-                }
+                interim.pass(head.status, head.headers);
             } else if !ready!(self.poll_more_of_head(cx)).unwrap_or(false) {
                 return Poll::Ready(Err(Fault::ConnectionTerminated));
             }
