@@ -128,7 +128,7 @@ impl Router {
         health.follow(&store.snapshot().upstreams);
         let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
         let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
-        let control = control::start(ControlPlan { tls, health, ..plan })?;
+        let control = control::start(ControlPlan { health, tls, ..plan })?;
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }

@@ -2,10 +2,9 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 
 use http::header::SET_COOKIE;
 use http::request::Parts;
@@ -18,10 +17,10 @@ use super::answer::Answer;
 use super::carrier::Carrier;
 use super::choice::{decide, take_in};
 use super::connection::Connection;
+use super::discard::discard;
 use super::exchange::Exchange;
 use super::tunnel;
 use super::view::View;
-use crate::clock::Wait;
 use crate::decision::Decision;
 use crate::fault::{Fault, Side};
 use crate::forward::{BodyProgress, ClientBody, Exchanged, ForwardError, Pool, RequestBody};
@@ -308,43 +307,6 @@ fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
     }
     exchange.fail(fault);
     own(answer::fault(fault, &exchange.request_id(), afterwards), exchange)
-}
-
-/// Reads and drops a body that nobody wants, within limits, so that the connection can be used again (rule F17).
-async fn discard(carrier: &Carrier, facts: Facts, mut body: ClientBody) -> Afterwards {
-    // A stream can be broken off without its connection.
-    if body.is_end_stream() || carrier.is_stream() {
-        return Afterwards::KeepOpen;
-    }
-    let connection = &carrier.connection;
-    let limits = connection.worker.limits();
-    // A client that waits for 100 (Continue) is not made to send what nobody reads.
-    if facts.expect_continue || body.size_hint().lower() > limits.discard_bytes_max {
-        return Afterwards::Close;
-    }
-    let mut left = limits.discard_bytes_max;
-    let watch = &connection.state.watch;
-    watch.start(Wait::Discard, limits.discard_timeout_ms);
-    let read = poll_fn(|cx| {
-        while !watch.take_expiry(Wait::Discard) {
-            match ready!(Pin::new(&mut body).poll_frame(cx)) {
-                None => return Poll::Ready(Some(Afterwards::KeepOpen)),
-                Some(Err(_)) => return Poll::Ready(Some(Afterwards::Close)),
-                Some(Ok(frame)) => {
-                    let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                    let Some(rest) = left.checked_sub(bytes) else { break };
-                    left = rest;
-                }
-            }
-        }
-        Poll::Ready(None)
-    })
-    .await;
-    watch.stop(Wait::Discard);
-    read.unwrap_or_else(|| {
-        connection.worker.metrics.limit(Limit::Discard);
-        Afterwards::Close
-    })
 }
 
 fn random() -> [u8; 24] {

@@ -10,6 +10,7 @@ mod arrival;
 mod carrier;
 mod choice;
 mod connection;
+mod discard;
 mod exchange;
 mod handler;
 mod http2;
