@@ -57,7 +57,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "clock",
             "compile",
             "config",
             "flag",
