@@ -201,6 +201,10 @@ impl Pool {
                 let connection = Http1::new(stream, opened);
                 return Ok(endpoint.lease(connection, Some(clock::now().saturating_duration_since(started))));
             }
+            Some(Err(error)) if is_our_lack(&error) => {
+                self.worker.limit(Limit::Descriptors);
+                return Err(failed(Fault::LimitReached));
+            }
             Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Fault::ConnectTimeout,
             Some(Err(_)) => Fault::ConnectRefused,
             None => Fault::ConnectTimeout,
@@ -230,6 +234,12 @@ impl Pool {
             .or_else(|| two_choices(self.endpoints.iter().filter(usable)))
             .ok_or(ForwardError { fault: Fault::DnsError, endpoint: None })
     }
+}
+
+/// Whether a connection was not opened because of ourselves, which says nothing about the endpoint.
+fn is_our_lack(error: &io::Error) -> bool {
+    let lacking = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(rustix::io::Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|errno| lacking.contains(&errno))
 }
 
 /// How an exchange begins.

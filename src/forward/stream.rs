@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::endpoint::OpenConnection;
+use crate::limits::descriptors;
 
 /// A byte stream to an upstream.
 #[derive(Debug)]
@@ -22,8 +23,14 @@ pub(super) enum Stream {
 
 impl Stream {
     /// Connects over TCP.
+    ///
+    /// # Errors
+    /// What the kernel says; that there are no descriptors when only the reserve of them is left.
     pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
+        if !descriptors::suffice_for_upstream(&stream) {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
         stream.set_nodelay(true)?;
         Ok(Self::Tcp(stream))
     }
