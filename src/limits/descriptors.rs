@@ -8,6 +8,8 @@ use rustix::process::{Resource, getrlimit};
 const RESERVE_MAX: u64 = 128;
 /// The reserve's share of a small limit, as a divisor.
 const RESERVE_SHARE: u64 = 8;
+/// A smaller limit is no more than the process needs for itself: there is nothing to divide.
+const LIMIT_MIN: u64 = 128;
 
 /// Whether a client's connection may keep its descriptor, or has to go because they run out.
 ///
@@ -32,7 +34,8 @@ fn leaves(connection: &impl AsFd, reserves: u64) -> bool {
 
 /// The first number that is reserved.
 fn end(limit: u64, reserves: u64) -> u64 {
-    limit - (limit / RESERVE_SHARE).min(RESERVE_MAX) * reserves
+    let reserve = if limit < LIMIT_MIN { 0 } else { (limit / RESERVE_SHARE).min(RESERVE_MAX) };
+    limit - reserve * reserves
 }
 
 #[cfg(test)]
@@ -44,6 +47,6 @@ mod tests {
         assert_eq!((end(200, 2), end(200, 1)), (150, 175));
         assert_eq!((end(1_024, 2), end(1_024, 1)), (768, 896));
         assert_eq!((end(1_000_000, 2), end(1_000_000, 1)), (999_744, 999_872));
-        assert_eq!(end(7, 2), 7);
+        assert_eq!(end(127, 2), 127);
     }
 }
