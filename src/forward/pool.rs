@@ -228,6 +228,11 @@ impl Pool {
         let opened = within(watch, self.dial(endpoint, client)).await.unwrap_or(Err(Fault::ConnectTimeout));
         match opened {
             Ok(connection) => Ok(endpoint.lease(connection, Some(clock::now().saturating_duration_since(started)))),
+            Err(Fault::LimitReached) => {
+                // For want of descriptors, which says nothing about the endpoint.
+                self.worker.limit(Limit::Descriptors);
+                Err(failed(Fault::LimitReached))
+            }
             Err(fault) => {
                 endpoint.failed(&self.upstream);
                 Err(failed(fault))

@@ -40,6 +40,7 @@ mod routing;
 mod routing_models;
 mod routing_oracle;
 mod routing_readings;
+mod slow;
 mod storm;
 mod support;
 mod tls;
