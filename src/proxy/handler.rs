@@ -138,7 +138,8 @@ fn begin(
     let progress = body.progress();
     exchange.uploading(Rc::clone(&progress));
     let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
-    let exchanging = upstream.exchange(Request::from_parts(parts, body), exchange.watch(), response_ms);
+    // Boxed, because what is boxed is not copied from layer to layer.
+    let exchanging = Box::pin(upstream.exchange(Request::from_parts(parts, body), exchange.watch(), response_ms));
     Step::Forward(Forward { exchanging, exchange, upstream, progress, sent })
 }
 
