@@ -1,7 +1,7 @@
 //! Owns the request body on its way up: limits, deadlines, and whose fault it is when it breaks.
 
-use std::cell::Cell;
-use std::fmt;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::client_body::ClientBody;
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
 use crate::head::trailers;
@@ -19,6 +19,8 @@ use crate::limits::Limits;
 
 /// How long a request body may start slowly before the minimum rate counts, in milliseconds.
 const RATE_GRACE_MS: u64 = 5_000;
+/// Interim heads that may wait for the client; more that come at once are dropped.
+const INTERIM_HEADS_MAX: usize = 32;
 
 /// What is known about a request body while it is on its way; the handler and the log read it.
 #[derive(Debug, Default)]
@@ -29,25 +31,28 @@ pub struct BodyProgress {
     pub broken: Cell<Option<Fault>>,
     /// The response head is there: the wait for the upstream belongs to the response body from now on.
     pub answered: Cell<bool>,
+    /// Interim heads of the upstream that wait to be passed on, oldest first.
+    interim: RefCell<VecDeque<(StatusCode, HeaderMap)>>,
 }
 
-/// Passes on the interim heads (1xx) that come before a response; called in the request's task (rule P11).
-pub struct Interim(Box<dyn FnMut(StatusCode, HeaderMap)>);
+impl BodyProgress {
+    /// Takes the oldest interim head that waits.
+    pub fn take_interim(&self) -> Option<(StatusCode, HeaderMap)> {
+        self.interim.borrow_mut().pop_front()
+    }
+}
+
+/// Keeps the interim heads (1xx) that come before a response for the client; used in the request's task (rule P11).
+#[derive(Debug)]
+pub(super) struct Interim(Rc<BodyProgress>);
 
 impl Interim {
-    /// Wraps what passes a head on; it must not wait.
-    pub fn new(pass: impl FnMut(StatusCode, HeaderMap) + 'static) -> Self {
-        Self(Box::new(pass))
-    }
-
-    pub(super) fn pass(&mut self, status: StatusCode, headers: HeaderMap) {
-        (self.0)(status, headers);
-    }
-}
-
-impl fmt::Debug for Interim {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Interim").finish_non_exhaustive()
+    pub(super) fn pass(&self, status: StatusCode, headers: HeaderMap) {
+        let mut heads = self.0.interim.borrow_mut();
+        // A 100 says nothing to a client that has been told to go on, or that never waited.
+        if status != StatusCode::CONTINUE && heads.len() < INTERIM_HEADS_MAX {
+            heads.push_back((status, headers));
+        }
     }
 }
 
@@ -57,7 +62,7 @@ impl fmt::Debug for Interim {
 /// apart. A body that ends early yields an error, so that the upstream never sees a clean end.
 #[derive(Debug)]
 pub struct RequestBody {
-    inner: Incoming,
+    inner: ClientBody,
     progress: Rc<BodyProgress>,
     watch: Arc<Watch>,
     started_ms: u64,
@@ -65,7 +70,6 @@ pub struct RequestBody {
     rate_min_bytes: u32,
     bytes_max: u64,
     response_timeout_ms: u32,
-    interim: Option<Interim>,
 }
 
 /// Says that a request body cannot be forwarded.
@@ -75,7 +79,7 @@ pub struct BodyError(Fault);
 
 impl RequestBody {
     /// Wraps a client's body; `bytes_max` is the route's limit in bytes.
-    pub fn new(inner: Incoming, watch: Arc<Watch>, limits: &Limits, bytes_max: Option<u64>) -> Self {
+    pub fn new(inner: ClientBody, watch: Arc<Watch>, limits: &Limits, bytes_max: Option<u64>) -> Self {
         Self {
             inner,
             progress: Rc::default(),
@@ -85,7 +89,6 @@ impl RequestBody {
             rate_min_bytes: limits.body_rate_min_bytes,
             bytes_max: bytes_max.unwrap_or(u64::MAX),
             response_timeout_ms: 0,
-            interim: None,
         }
     }
 
@@ -94,13 +97,9 @@ impl RequestBody {
         Rc::clone(&self.progress)
     }
 
-    /// Sets who is told of interim heads; nobody is by default.
-    pub fn set_interim(&mut self, interim: Option<Interim>) {
-        self.interim = interim;
-    }
-
-    pub(super) fn take_interim(&mut self) -> Option<Interim> {
-        self.interim.take()
+    /// Where interim heads go.
+    pub(super) fn interim(&self) -> Interim {
+        Interim(Rc::clone(&self.progress))
     }
 
     /// Sets how long the upstream has for its response head after each part of the body.

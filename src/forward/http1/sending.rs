@@ -38,7 +38,7 @@ struct Wait {
     headers: HeaderMap,
     /// What is left to send.
     upload: Option<Box<Upload>>,
-    interim: Option<Interim>,
+    interim: Interim,
 }
 
 impl Sending {
@@ -84,9 +84,9 @@ impl Future for Sending {
 
 /// Sends as much as goes out at once.
 fn begin(inner: &mut Inner, request: Request<RequestBody>, cx: &mut Context<'_>) -> Step {
-    let (parts, mut body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     inner.begin(parts.method == Method::HEAD);
-    let interim = body.take_interim();
+    let interim = body.interim();
     let mut upload = Upload::new(&parts, body);
     let upload = match upload.poll(&mut inner.stream, cx) {
         Poll::Pending => Some(Box::new(upload)),
@@ -99,8 +99,7 @@ fn begin(inner: &mut Inner, request: Request<RequestBody>, cx: &mut Context<'_>)
             return Step::Over(Some(SendError::sent(Fault::ConnectionTerminated)));
         }
         Poll::Ready(Err(UploadError::Stream)) => match upload.into_unsent() {
-            Some(mut body) => {
-                body.set_interim(interim);
+            Some(body) => {
                 let unsent = Some(Box::new(Request::from_parts(parts, body)));
                 return Step::Over(Some(SendError { fault: Fault::ConnectionTerminated, unsent }));
             }
@@ -131,7 +130,7 @@ fn poll_response(
             }
         }
     }
-    let head = ready!(inner.poll_head(&mut wait.headers, &mut wait.interim, cx))?;
+    let head = ready!(inner.poll_head(&mut wait.headers, &wait.interim, cx))?;
     if let Some(upload) = wait.upload.take() {
         go_on(connection, inner, upload);
     }
