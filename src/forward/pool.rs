@@ -367,8 +367,8 @@ fn send(
     watch.start(Wait::Upstream, response_ms);
     let sending = lease.connection.as_ref().map(|connection| connection.send(request));
     async move {
-        let Some(sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
-        let sent = within(&watch, sending).await;
+        let Some(mut sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
+        let sent = within(&watch, &mut sending).await;
         watch.stop(Wait::Upstream);
         let (fault, unsent) = match sent {
             Some(Ok(response)) => return Ok(Exchanged { response, lease }),

@@ -148,7 +148,8 @@ fn begin(
     exchange.uploading(Rc::clone(&progress));
     let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
     let request = Request::from_parts(parts, body);
-    let exchanging = upstream.exchange(request, exchange.watch(), response_ms, connection.address);
+    // Boxed, because what is boxed is not copied from layer to layer.
+    let exchanging = Box::pin(upstream.exchange(request, exchange.watch(), response_ms, connection.address));
     Step::Forward(Forward { exchanging, exchange, upstream, progress, sent })
 }
 
