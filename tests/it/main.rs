@@ -14,6 +14,7 @@ mod decisions;
 mod demo;
 mod deploy;
 mod drain;
+mod edit_verbs;
 mod explain_verb;
 mod exposition;
 mod flagd_differential;
