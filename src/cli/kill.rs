@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::edit::{self, EditArgs, Files, Plan, Refused, edit_one};
-use crate::config::FlagEditor;
+use super::edit::{self, EditArgs, Files, Plan, Refused, edit_document};
 
 /// The long help of `kill`.
 pub(super) const LONG_KILL: &str = "\
@@ -53,15 +52,11 @@ pub(super) fn revive(args: &StateArgs) -> ExitCode {
 
 fn plan(args: &StateArgs, files: &Files, enabled: bool) -> Result<Plan, Refused> {
     let edits = match &args.which.flag {
-        Some(flag) => edit_one(files.flag(flag)?.1, |editor| editor.set_state(flag, enabled))?,
+        Some(flag) => edit_document(files.flag(flag)?.1, |editor| editor.set_state(flag, enabled))?,
         None => {
             let mut edits = Vec::new();
             for document in &files.documents {
-                let mut editor = FlagEditor::new(document);
-                for (key, _) in document.key("flags").and_then(|flags| flags.as_map()).unwrap_or_default() {
-                    editor.set_state(key.as_str().unwrap_or_default(), enabled)?;
-                }
-                edits.extend(editor.finish()?);
+                edits.extend(edit_document(document, |editor| editor.set_every_state(enabled))?);
             }
             edits
         }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::edit::{self, EditArgs, Files, Plan, Refused, edit_one, known_variant};
+use super::edit::{self, EditArgs, Files, Plan, Refused, edit_document, known_variant};
 use crate::config::Pin;
 
 /// The long help of the verb.
@@ -38,7 +38,7 @@ fn plan(args: &PinArgs, files: &Files) -> Result<Plan, Refused> {
     known_variant(flag, &args.variant)?;
     let (attribute, value) = &args.condition;
     let pin = Pin { attribute, value, variant: &args.variant };
-    let edits = edit_one(document, |editor| editor.pin(&flag.key, pin))?;
+    let edits = edit_document(document, |editor| editor.pin(&flag.key, pin))?;
     Ok(Plan { edits, attributes: vec![args.condition.clone()] })
 }
 

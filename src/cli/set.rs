@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::edit::{self, EditArgs, Files, Plan, Refused, edit_one, error, known_variant};
+use super::edit::{self, EditArgs, Files, Plan, Refused, edit_document, error, known_variant};
 use crate::config::SplitDoc;
 use crate::flag::{Flag, Share, weights_of};
 
@@ -44,7 +44,7 @@ fn plan(args: &SetArgs, files: &Files) -> Result<Plan, Refused> {
             return Err(error("share-twice", format!("`{name}` is given two shares")));
         }
     }
-    let edits = edit_one(document, |editor| match editor.split(&flag.key, &files.documents)? {
+    let edits = edit_document(document, |editor| match editor.split(&flag.key, &files.documents)? {
         Some(split) => {
             let weights = weights(flag, &split, &args.shares)?;
             editor.set_weights(&split, &weights);

@@ -15,6 +15,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Report, Severity};
 pub use edit::{Edited, FlagEditor, PairDoc, Pin, SplitDoc, unknown_flag};
+pub use excerpt::visible;
 pub use fields::{Fields, Text};
 pub use files::{ConfigFile, FileSet};
 pub use node::{Kind, Node, Place};

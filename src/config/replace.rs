@@ -62,14 +62,14 @@ impl EditLock {
 impl Replacement {
     /// Writes the new text beside the file and makes it durable; the file itself is untouched.
     ///
-    /// A file behind a symbolic link is replaced where it is, and the link stays. `dir` is the directory of the set.
+    /// A file behind a symbolic link is replaced where it is, and the link stays.
     ///
     /// # Errors
     /// When the file is not the one that was edited any more, belongs to another program, or cannot be written with its
     /// mode and owner.
-    pub fn write(edited: &Edited, dir: &Path) -> Result<Self, Refused> {
+    pub fn write(edited: &Edited) -> Result<Self, Refused> {
         let path = edited.before.path.clone();
-        refuse_managed(&path, dir)?;
+        refuse_managed(&path)?;
         let real = fs::canonicalize(&path).map_err(|_| changed(&path))?;
         let (stamp, about) =
             unchanged(&real, &edited.before).map_err(|_| changed(&path))?.ok_or_else(|| changed(&path))?;
@@ -149,16 +149,16 @@ impl Replacement {
     }
 
     /// Undoes an exchange that met somebody else's file; nothing of theirs is dropped, whatever they do meanwhile.
-    fn take_back(&self) -> Refused {
+    fn take_back(mut self) -> Refused {
         let back = renameat_with(CWD, &self.temporary, CWD, &self.real, RenameFlags::EXCHANGE);
         let ours = File::open(&self.temporary).is_ok_and(|file| has_text(file, &self.after));
         if back.is_ok() && ours {
             return changed(&self.path);
         }
-        let kept = self.temporary.with_extension("kept");
-        let kept = if fs::rename(&self.temporary, &kept).is_ok() { kept } else { self.temporary.clone() };
+        // Not ours, so it is not removed at the end.
+        let kept = std::mem::take(&mut self.temporary);
         let message = format!(
-            "`{}` was written by others at the same moment; theirs is also in `{}`",
+            "`{}` was written by others at the same moment, twice; one of theirs is in `{}`",
             self.path.display(),
             kept.display()
         );
@@ -176,15 +176,15 @@ impl Drop for Replacement {
 /// Refuses files that another program writes anew at will: those behind a link into a hidden directory.
 ///
 /// Kubernetes links a ConfigMap's files to `..data`, git-sync to a worktree of its own; an edit there would be lost.
-fn refuse_managed(path: &Path, dir: &Path) -> Result<(), Refused> {
-    let inside = path.ancestors().take_while(|ancestor| ancestor.starts_with(dir) && !ancestor.as_os_str().is_empty());
-    for ancestor in inside {
-        let Ok(target) = fs::read_link(ancestor) else { continue };
-        let hidden =
-            |part: Component<'_>| matches!(part, Component::Normal(name) if name.as_encoded_bytes().starts_with(b"."));
-        if target.components().any(hidden) {
+fn refuse_managed(path: &Path) -> Result<(), Refused> {
+    let links = path.ancestors().filter_map(|ancestor| Some((ancestor, fs::read_link(ancestor).ok()?)));
+    for (link, target) in links {
+        let hidden = target
+            .components()
+            .any(|part| matches!(part, Component::Normal(name) if name.as_encoded_bytes().starts_with(b".")));
+        if hidden {
             let message =
-                format!("`{}` is a link to `{}`, which another program keeps", ancestor.display(), target.display());
+                format!("`{}` is a link to `{}`, which another program keeps", link.display(), target.display());
             return Err(refuse("managed", message, "edit the ConfigMap or the repository that it comes from"));
         }
     }

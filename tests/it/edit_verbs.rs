@@ -200,3 +200,28 @@ fn a_running_router_takes_the_edit_up() {
     wait_until("modern serves", || served() == "modern");
     assert_eq!(router.metric("banyan_config_reloads_total", &[r#"result="rejected""#]), 0.0);
 }
+
+#[test]
+fn a_disabled_flag_is_said_to_be_one() {
+    let dir = shipped();
+    assert_eq!(banyan(dir.path(), &["kill", "search-engine"]).status.code(), Some(0));
+    let output = banyan(dir.path(), &["set", "search-engine", "modern=50%"]);
+    assert!(out(&output).contains("note[disabled]") && out(&output).contains("0 of 100,000"), "{}", out(&output));
+}
+
+#[test]
+fn many_flags_are_sampled_less_and_all_are_killed() {
+    let dir = shipped();
+    let flag = |number: usize| {
+        format!(
+            "  f{number}: {{state: ENABLED, variants: {{x: x, y: y}}, defaultVariant: x, metadata: {{owner: me}}}}\n"
+        )
+    };
+    let text = format!("flags:\n{}", (0..2_000).map(flag).collect::<String>());
+    fs::write(dir.path().join("flags/many.yaml"), &text).unwrap();
+    let output = banyan(dir.path(), &["kill", "--all"]);
+    assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+    assert_eq!(read(&dir, "flags/many.yaml"), text.replace("ENABLED", "DISABLED"));
+    assert!(out(&output).contains("999 of 999 sampled users move"), "{}", out(&output));
+    assert!(out(&output).contains("and 1982 flags more"), "{}", out(&output));
+}

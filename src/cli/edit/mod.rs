@@ -17,7 +17,7 @@ use crate::config::{
 };
 use crate::flag::{Flag, Hashing, Sample};
 use crate::settings::Settings;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Rules, Snapshot};
 
 use outcome::{FlagMoves, Shown};
 
@@ -103,6 +103,11 @@ fn edit(args: &EditArgs, plan: impl FnOnce(&Files) -> Result<Plan, Refused>, sho
     let Plan { edits, attributes } = plan(&files)?;
     let after = files.check(&edits, shown)?;
     shown.moves = files.moves(&after, &attributes);
+    for flag in files.still_disabled(&after, &shown.moves) {
+        let message = format!("the flag `{flag}` is disabled, so nobody gets its variants");
+        let found = Diagnostic::new(config::Severity::Note, "disabled", None, message);
+        shown.report.push(found.help(format!("`banyan revive {flag}` enables it")));
+    }
     shown.attributes = attributes;
     for edited in &edits {
         shown.files.push((edited.before.path.clone(), edited.diff()));
@@ -110,12 +115,12 @@ fn edit(args: &EditArgs, plan: impl FnOnce(&Files) -> Result<Plan, Refused>, sho
     if args.dry_run {
         return Ok(());
     }
-    write(&edits, &files.flags, shown)
+    write(&edits, shown)
 }
 
 /// Writes all new files before the first one takes effect.
-fn write(edits: &[Edited], set: &FileSet, shown: &mut Shown) -> Result<(), Report> {
-    let replacements: Result<Vec<_>, _> = edits.iter().map(|edited| Replacement::write(edited, &set.dir)).collect();
+fn write(edits: &[Edited], shown: &mut Shown) -> Result<(), Report> {
+    let replacements: Result<Vec<_>, _> = edits.iter().map(Replacement::write).collect();
     for (replacement, edited) in replacements?.into_iter().zip(edits) {
         replacement.commit()?;
         shown.written.push(edited.before.path.clone());
@@ -166,6 +171,16 @@ impl Files {
         Ok(draft.into_snapshot(PRESENT + 1))
     }
 
+    /// The flags that changed and yet give nobody a variant, because they are disabled and were before.
+    fn still_disabled<'m>(&self, after: &Snapshot, changed: &'m [FlagMoves]) -> Vec<&'m str> {
+        let disabled = |rules: &Rules, key: &str| {
+            let flag = rules.flag_ids.get(key).and_then(|id| rules.flags.get(id.0 as usize));
+            flag.is_some_and(|flag| !flag.enabled)
+        };
+        let keys = changed.iter().map(|changed| &*changed.flag);
+        keys.filter(|key| disabled(&self.before.rules, key) && disabled(&after.rules, key)).collect()
+    }
+
     /// Who moves, for every flag that changes.
     fn moves(&self, after: &Snapshot, attributes: &[(String, String)]) -> Vec<FlagMoves> {
         let pairs = self.before.rules.flags.iter().filter_map(|before| {
@@ -195,8 +210,8 @@ impl Files {
     }
 }
 
-/// Edits one flag.
-pub(super) fn edit_one(
+/// Edits one document; gives its file if something changed.
+pub(super) fn edit_document(
     document: &Node,
     change: impl FnOnce(&mut FlagEditor<'_>) -> Result<(), Refused>,
 ) -> Result<Vec<Edited>, Refused> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::{REFUSED, print};
-use crate::config::{Format, Report};
+use crate::config::{Format, Report, visible};
 use crate::flag::Move;
 
 /// How many flags are listed with their moves; JSON has all.
@@ -156,10 +156,15 @@ impl FlagMoves {
     }
 
     fn write(&self, text: &mut String) {
-        let _ =
-            writeln!(text, "{}: {} of {} sampled users move", self.flag, grouped(self.moved()), grouped(self.sampled));
+        let _ = writeln!(
+            text,
+            "{}: {} of {} sampled users move",
+            visible(&self.flag),
+            grouped(self.moved()),
+            grouped(self.sampled)
+        );
         for found in &self.moves {
-            let name = |variant: &Option<Box<str>>| variant.as_deref().unwrap_or("fallback").to_owned();
+            let name = |variant: &Option<Box<str>>| visible(variant.as_deref().unwrap_or("fallback"));
             let _ = writeln!(text, "{:>9}  {} -> {}", grouped(found.keys), name(&found.from), name(&found.to));
         }
     }

@@ -80,7 +80,14 @@ pub(super) fn flow(node: &Node) -> String {
 /// Whether a list or map is written in brackets.
 pub(super) fn is_flow(node: &Node) -> bool {
     let first = node.place.file.text.as_bytes().get(node.place.start);
-    matches!((&node.kind, first), (Kind::List(_), Some(b'[')) | (Kind::Map(_), Some(b'{')))
+    match &node.kind {
+        // A block list that is indented no further than its key begins, to the parser, with its first item.
+        Kind::List(items) => {
+            first == Some(&b'[') && items.first().is_none_or(|item| item.place.start != node.place.start)
+        }
+        Kind::Map(_) => first == Some(&b'{'),
+        _ => false,
+    }
 }
 
 /// Where the line of an offset begins.

@@ -71,28 +71,49 @@ impl<'d> FlagEditor<'d> {
     /// When the document has no such flag or the flag no state.
     pub fn set_state(&mut self, flag: &str, enabled: bool) -> Result<(), Box<Diagnostic>> {
         let found = self.find(flag)?;
+        self.set_state_of(&found, enabled)
+    }
+
+    /// Enables or disables every flag of the document.
+    ///
+    /// # Errors
+    /// When a flag has no state.
+    pub fn set_every_state(&mut self, enabled: bool) -> Result<(), Box<Diagnostic>> {
+        let Some((section, _, flags)) = entry(self.document, "flags") else { return Ok(()) };
+        for (at, (key, definition)) in flags.as_map().unwrap_or_default().iter().enumerate() {
+            self.set_state_of(&Found { path: vec![section, at], key, definition }, enabled)?;
+        }
+        Ok(())
+    }
+
+    fn set_state_of(&mut self, found: &Found<'_>, enabled: bool) -> Result<(), Box<Diagnostic>> {
         let (word, other) = if enabled { ("ENABLED", "DISABLED") } else { ("DISABLED", "ENABLED") };
         let Some((at, _, state)) = entry(found.definition, "state") else {
             return Err(refuse(
                 "missing-state",
                 &found.key.place,
-                format!("the flag `{flag}` has no `state`"),
+                format!("the flag `{}` has no `state`", found.key.as_str().unwrap_or_default()),
                 "add it",
             ));
         };
         if state.as_str() == Some(word) {
             return Ok(());
         }
+        let quoted = matches!(state.kind, Kind::Str { quoted: true, .. });
+        let kind = Kind::Str { text: word.into(), quoted };
         let place = &state.place;
         let written = &place.file.text[place.start..place.end];
         // In the middle of its quotes, whatever those are.
-        let (start, end) = match written.match_indices(other).collect::<Vec<_>>().as_slice() {
-            [(begin, _)] => (place.start + begin, place.start + begin + other.len()),
-            _ => (place.start, place.end),
-        };
-        self.splices.push(Splice { start, end, text: word.to_owned() });
-        let quoted = matches!(state.kind, Kind::Str { quoted: true, .. });
-        let kind = Kind::Str { text: word.into(), quoted };
+        self.splices.push(match written.match_indices(other).collect::<Vec<_>>().as_slice() {
+            [(at, _)] => {
+                let start = place.start + at;
+                Splice { start, end: start + other.len(), text: word.to_owned() }
+            }
+            _ => {
+                let text = layout::flow(&Node { kind: kind.clone(), place: place.clone() });
+                Splice { start: place.start, end: place.end, text }
+            }
+        });
         self.expect(&[&found.path[..], &[at]].concat(), |node| node.kind = kind);
         Ok(())
     }

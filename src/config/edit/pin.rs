@@ -28,7 +28,7 @@ impl FlagEditor<'_> {
             Some((at, key, rule)) => {
                 let path = [&found.path[..], &[at]].concat();
                 match entry(rule, "if").map(|(.., operands)| (operands, operands.as_list())) {
-                    Some((_, Some([first, second, ..]))) if same_condition(first, pin) => {
+                    Some((_, Some([first, second, ..]))) if same_condition(first, pin) && is_name(second) => {
                         self.repin(&path, second, variant);
                     }
                     Some((operands, Some([first, ..]))) => {
@@ -58,18 +58,19 @@ impl FlagEditor<'_> {
         let splice = if layout::is_flow(operands) {
             let behind = operands.place.start + 1;
             let line = layout::next_line(text, behind);
+            let blank = if text[behind..].starts_with(' ') { "" } else { " " };
             let rest = text[behind..line].trim_start();
             if rest.is_empty() || rest.starts_with('#') {
                 let indent = layout::indentation(text, first.place.start);
                 let lines = [condition, variant].map(|node| format!("{indent}{},", flow(node)));
                 whole_lines(text, line, lines.into_iter(), style)
             } else {
-                Splice { start: behind, end: behind, text: format!("{}, {}, ", flow(condition), flow(variant)) }
+                Splice { start: behind, end: behind, text: format!("{}, {},{blank}", flow(condition), flow(variant)) }
             }
         } else {
             // Before comments that belong to the first condition.
             let key = rule.as_map().and_then(|entries| entries.first()).map_or(rule, |(key, _)| key);
-            let indent = " ".repeat(layout::column(operands));
+            let indent = layout::indentation(text, operands.place.start);
             let lines = [condition, variant].map(|node| format!("{indent}- {}", flow(node)));
             whole_lines(text, layout::next_line(text, key.place.end), lines.into_iter(), style)
         };
@@ -134,6 +135,11 @@ fn in_block(condition: &Node, variant: &Node, style: Style, indent: &str) -> [St
     let items = [condition, variant].map(|node| format!("{indent}{below}- {}", flow(node)));
     let [condition, variant] = items;
     [format!("{indent}{name}:"), condition, variant]
+}
+
+/// Whether a result is a variant's name and not a rule.
+fn is_name(node: &Node) -> bool {
+    matches!(node.kind, Kind::Str { .. } | Kind::Bool(_) | Kind::Number(_))
 }
 
 /// Whether a condition is the one that a pin would write.

@@ -12,6 +12,7 @@ pub struct SplitDoc {
     pub pairs: Vec<PairDoc>,
     /// Where the operands are in the document.
     path: Vec<usize>,
+    style: Style,
 }
 
 /// A pair of variant and weight as it stands in a file.
@@ -45,7 +46,7 @@ impl FlagEditor<'_> {
         match splits.as_slice() {
             [(path, operands)] => {
                 let pairs = pairs(operands).map(pair).collect::<Result<_, _>>()?;
-                Ok(Some(SplitDoc { pairs, path: path.clone() }))
+                Ok(Some(SplitDoc { pairs, path: path.clone(), style: self.style(&found) }))
             }
             [] => {
                 let message =
@@ -61,7 +62,8 @@ impl FlagEditor<'_> {
                 let mut positions = Positions::default();
                 let lines: Vec<_> =
                     splits.iter().map(|(_, split)| positions.start(&split.place).line.to_string()).collect();
-                let message = format!("the flag `{flag}` has {} splits, in lines {}", splits.len(), lines.join(", "));
+                let lines = lines.join(" and ");
+                let message = format!("the flag `{flag}` has {} splits, in lines {lines}", splits.len());
                 let found = Diagnostic::error("several-splits", &first.place, message);
                 Err(Box::new(found.also(&second.place, "the second").help("edit the one that you mean by hand")))
             }
@@ -83,7 +85,7 @@ impl FlagEditor<'_> {
                     self.expect(&path, |node| set_item(node, 1, Style::number(pair, *weight)));
                 }
                 Some([variant]) if *weight != 1 => {
-                    self.splices.push(weight_behind(pair, variant, *weight));
+                    self.splices.push(weight_behind(pair, variant, *weight, split.style));
                     self.expect(&path, |node| push_item(node, Style::number(pair, *weight)));
                 }
                 _ => {}
@@ -171,15 +173,14 @@ pub(super) fn whole_lines(text: &str, at: usize, lines: impl Iterator<Item = Str
 }
 
 /// A weight for a pair that has none.
-fn weight_behind(pair: &Node, variant: &Node, weight: u32) -> Splice {
-    let at = variant.place.end;
-    let text = if layout::is_flow(pair) {
-        format!(", {weight}")
-    } else {
-        let newline = if pair.place.file.text.contains("\r\n") { "\r\n" } else { "\n" };
-        format!("{newline}{}- {weight}", " ".repeat(layout::column(pair)))
-    };
-    Splice { start: at, end: at, text }
+fn weight_behind(pair: &Node, variant: &Node, weight: u32, style: Style) -> Splice {
+    let text = &pair.place.file.text;
+    if layout::is_flow(pair) {
+        let at = variant.place.end;
+        return Splice { start: at, end: at, text: format!(", {weight}") };
+    }
+    let line = format!("{}- {weight}", " ".repeat(layout::column(pair)));
+    whole_lines(text, layout::next_line(text, layout::content_end(variant)), std::iter::once(line), style)
 }
 
 fn at<'d>(document: &'d Node, path: &[usize]) -> Option<&'d Node> {
