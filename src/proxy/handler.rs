@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
-use http::header::SET_COOKIE;
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SET_COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, Uri};
@@ -19,14 +19,14 @@ use super::answer::Answer;
 use super::carrier::Carrier;
 use super::connection::Connection;
 use super::exchange::Exchange;
-use super::tunnel;
+use super::tunnel::{self, ClientEnd};
 use super::view::View;
 use crate::clock::{self, Wait};
 use crate::decision::{self, Decision, Undecided};
 use crate::fault::{Fault, Side};
 use crate::forward::{BodyProgress, ClientBody, Exchanged, ForwardError, Pool, RequestBody};
 use crate::head::answer::Afterwards;
-use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
+use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response, websocket};
 use crate::limits::Limit;
 use crate::upstream::{Rewrite, Upstream};
 
@@ -41,7 +41,9 @@ struct Refused {
 struct Sent {
     method: Method,
     asked: Upgrade,
-    client_upgrade: Option<OnUpgrade>,
+    client: Option<ClientEnd>,
+    /// What the upstream must answer to a handshake that the router makes itself.
+    accept: Option<HeaderValue>,
     set_cookie: Option<HeaderValue>,
     shown_decision: Option<HeaderValue>,
 }
@@ -128,7 +130,7 @@ fn begin(
         return refused(exchange, Fault::BodyTooLarge);
     }
     let upstream = Rc::clone(view.pool(decision.leg.upstream));
-    let sent = match prepare(connection, &view, &decision, upstream.upstream(), facts, &mut parts) {
+    let mut sent = match prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
         Ok(sent) => sent,
         Err(fault) => return refused(exchange, fault),
     };
@@ -136,6 +138,13 @@ fn begin(
     if facts.expect_continue {
         carrier.ask_for_body();
     }
+    let body = match body {
+        ClientBody::Http2(stream) if sent.asked == Upgrade::WebSocket => {
+            sent.client = Some(ClientEnd::Stream(stream.into_stream()));
+            ClientBody::None
+        }
+        body => body,
+    };
     let body = RequestBody::new(body, Arc::clone(exchange.watch()), &options.limits, bytes_max);
     let progress = body.progress();
     exchange.uploading(Rc::clone(&progress));
@@ -159,7 +168,7 @@ impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
         match exchanged.await {
             Ok(exchanged) => {
                 progress.answered.set(true);
-                answer(&carrier.connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
+                answer(exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
             }
             Err(error) => {
                 if let Some(endpoint) = error.endpoint {
@@ -196,15 +205,20 @@ fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Resu
 
 /// Turns the client's head into the upstream's.
 fn prepare(
-    connection: &Connection,
+    carrier: &Carrier,
     view: &View,
     decision: &Decision<'_>,
     upstream: &Upstream,
     facts: Facts,
     parts: &mut Parts,
 ) -> Result<Sent, Fault> {
+    let connection = &*carrier.connection;
     let options = &connection.worker.shared.options;
     let asked = if decision.route.websocket { facts.upgrade } else { Upgrade::None };
+    if carrier.is_stream() && asked != facts.upgrade {
+        // An extended CONNECT cannot go on as anything else.
+        return Err(Fault::MethodRefused);
+    }
     let context = ForwardContext {
         policy: &options.policy,
         peer: &connection.peer,
@@ -214,7 +228,9 @@ fn prepare(
         random,
     };
     request::prepare(parts, facts, &context);
-    let client_upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| asked != Upgrade::None);
+    let client = parts.extensions.remove::<OnUpgrade>().filter(|_| asked != Upgrade::None).map(ClientEnd::Connection);
+    let key = parts.headers.get(SEC_WEBSOCKET_KEY).filter(|_| carrier.is_stream() && asked == Upgrade::WebSocket);
+    let accept = key.map(websocket::accept);
     let mut shown_decision = None;
     if let Some(outcome) = &decision.flag {
         let leg = view.leg(decision.leg.id, &connection.worker.metrics);
@@ -232,7 +248,7 @@ fn prepare(
     }
     rewrite(parts, &upstream.rewrite)?;
     let set_cookie = decision.set_cookie.clone();
-    Ok(Sent { method: parts.method.clone(), asked, client_upgrade, set_cookie, shown_decision })
+    Ok(Sent { method: parts.method.clone(), asked, client, accept, set_cookie, shown_decision })
 }
 
 /// Changes what the upstream wants changed; without a rewrite the target stays as it is, byte for byte.
@@ -258,7 +274,6 @@ fn rewrite(parts: &mut Parts, rewrite: &Rewrite) -> Result<(), Fault> {
 
 /// Turns the upstream's response into the client's.
 fn answer(
-    connection: &Rc<Connection>,
     mut exchange: Exchange,
     exchanged: Exchanged,
     upstream: &Arc<Upstream>,
@@ -267,7 +282,8 @@ fn answer(
     let Exchanged { response, mut lease } = exchanged;
     exchange.reached(lease.address(), lease.connected_in);
     let (mut parts, body) = response.into_parts();
-    let facts = match response::admit(&parts, &sent.method, sent.asked) {
+    let admitted = response::admit(&parts, &sent.method, sent.asked);
+    let facts = match admitted.and_then(|facts| own_handshake(facts, &parts, sent.accept.as_ref())) {
         Ok(facts) => facts,
         Err(fault) => {
             lease.failed(upstream);
@@ -284,14 +300,27 @@ fn answer(
     }
     exchange.answered(parts.status.as_u16());
     if facts.is_tunnel
-        && let Some((client, upward)) = sent.client_upgrade.zip(lease.take_tunnel())
+        && let Some((client, upward)) = sent.client.zip(lease.take_tunnel())
     {
         exchange.complete();
-        tunnel::start(Rc::clone(connection), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
-        drop(exchange);
-        return Ok(Response::from_parts(parts, Answer::empty()));
+        let tunnel = tunnel::start(exchange.carrier(), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
+        return Ok(Response::from_parts(parts, tunnel));
     }
     Ok(Response::from_parts(parts, Answer::passed(body, lease, upstream, exchange)))
+}
+
+/// Judges the answer to a handshake of our own: a success that is no switch would look like one to the client.
+fn own_handshake(
+    facts: response::Facts,
+    parts: &http::response::Parts,
+    accept: Option<&HeaderValue>,
+) -> Result<response::Facts, Fault> {
+    let Some(accept) = accept else { return Ok(facts) };
+    let fits = match facts.is_tunnel {
+        true => parts.headers.get(SEC_WEBSOCKET_ACCEPT) == Some(accept),
+        false => !parts.status.is_success(),
+    };
+    if fits { Ok(facts) } else { Err(Fault::ResponseMalformed) }
 }
 
 fn own(made: Response<bytes::Bytes>, mut exchange: Exchange) -> Response<Answer> {

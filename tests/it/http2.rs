@@ -5,6 +5,7 @@ mod floods;
 mod heads;
 mod limits;
 mod streams;
+mod websocket;
 
 use crate::support::frames::{self, END_STREAM};
 use crate::support::{Frames, Message, Origin, Router};

@@ -83,6 +83,7 @@ fn builder(limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     builder
         .max_frame_size(FRAME_BYTES_MAX)
+        .enable_connect_protocol()
         .max_send_buffer_size(limits.h2_send_buffer_bytes.max(1))
         .max_pending_accept_reset_streams(or_all(limits.h2_resets_max))
         .max_concurrent_reset_streams(or_all(limits.h2_resets_max))

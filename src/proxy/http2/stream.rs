@@ -34,6 +34,8 @@ enum Cut {
     Expired(Wait),
     /// The answer broke off.
     Answer,
+    /// The tunnel broke or was silent for too long.
+    Tunnel,
     /// The request panicked.
     Panicked,
 }
@@ -79,8 +81,9 @@ pub(super) fn open(
                 stream.watch.set_waker(cx.waker());
                 known = true;
             }
-            let expiry = stream.watch.expired().filter(|wait| !matches!(wait, Wait::Upstream | Wait::Discard));
-            if let Some(wait) = expiry {
+            // The others end where they are waited for.
+            let ends_here = |wait: &Wait| matches!(wait, Wait::Body | Wait::BodyRate | Wait::Write);
+            if let Some(wait) = stream.watch.expired().filter(ends_here) {
                 return Poll::Ready(Err(Cut::Expired(wait)));
             }
             catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))).unwrap_or(Poll::Ready(Err(Cut::Panicked)))
@@ -149,6 +152,9 @@ impl Sending<'_> {
         if self.send.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(Cut::Gone));
         }
+        if let Answer::Tunnel(tunnel) = &mut self.body {
+            tunnel.poll_up(cx);
+        }
         loop {
             // Nothing is taken from the upstream that the client has no room for (CVE-2019-9517).
             let room = match ready!(self.poll_room(cx)) {
@@ -209,7 +215,8 @@ impl Sending<'_> {
                     Some(self.send.send_trailers(fields).map_err(|_| Cut::Gone))
                 }
             },
-            Some(Err(_)) => Some(Err(Cut::Answer)),
+            Some(Err(AnswerError::Cut(_))) => Some(Err(Cut::Answer)),
+            Some(Err(AnswerError::Tunnel)) => Some(Err(Cut::Tunnel)),
             None => Some(self.send.send_data(Bytes::new(), true).map_err(|_| Cut::Gone)),
         }
     }
@@ -244,6 +251,8 @@ fn conclude(place: &Place, stream: &Stream, ended: Result<(), Cut>) {
             connection::account_expiry(connection, wait);
             stream.respond.borrow_mut().send_reset(Reason::CANCEL);
         }
+        // What a TCP connection's reset is to a tunnel (RFC 8441 section 5).
+        Err(Cut::Tunnel) => stream.respond.borrow_mut().send_reset(Reason::CANCEL),
         // A cut answer must never look complete (rule U1).
         Err(Cut::Answer) => stream.respond.borrow_mut().send_reset(Reason::INTERNAL_ERROR),
         Err(Cut::Panicked) => {
