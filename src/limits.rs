@@ -11,6 +11,8 @@ pub struct Limits {
     pub field_bytes_max: usize,
     /// Header fields in a request.
     pub fields_max: usize,
+    /// From accept, or from a PROXY protocol header, to the end of the TLS handshake.
+    pub tls_handshake_timeout_ms: u32,
     /// From accept, or from the first byte of a further request, to the whole head.
     pub head_timeout_ms: u32,
     /// Between two parts of a request body.
@@ -56,6 +58,7 @@ impl Default for Limits {
             target_bytes_max: 8 * 1024,
             field_bytes_max: 16 * 1024,
             fields_max: 100,
+            tls_handshake_timeout_ms: 10_000,
             head_timeout_ms: 10_000,
             body_idle_timeout_ms: 30_000,
             body_rate_min_bytes: 240,
@@ -87,6 +90,8 @@ pub enum Limit {
     Target,
     /// `head_timeout_ms`.
     HeadTimeout,
+    /// `tls_handshake_timeout_ms`.
+    TlsHandshake,
     /// `body_idle_timeout_ms`.
     BodyIdle,
     /// `body_rate_min_bytes`.
@@ -103,6 +108,8 @@ pub enum Limit {
     ConnectionsPerAddress,
     /// An upstream's `connections_max`.
     UpstreamConnections,
+    /// An upstream's `requests_max`.
+    UpstreamRequests,
     /// A route's `body_bytes_max`.
     Body,
     /// `discard_bytes_max` or `discard_timeout_ms`.
@@ -121,10 +128,11 @@ pub enum Limit {
 
 impl Limit {
     /// All limits, by discriminant.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Head,
         Self::Target,
         Self::HeadTimeout,
+        Self::TlsHandshake,
         Self::BodyIdle,
         Self::BodyRate,
         Self::WriteStall,
@@ -133,6 +141,7 @@ impl Limit {
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::UpstreamConnections,
+        Self::UpstreamRequests,
         Self::Body,
         Self::Discard,
         Self::Descriptors,
@@ -148,6 +157,7 @@ impl Limit {
             Self::Head => "head",
             Self::Target => "target",
             Self::HeadTimeout => "head_timeout",
+            Self::TlsHandshake => "tls_handshake",
             Self::BodyIdle => "body_idle",
             Self::BodyRate => "body_rate",
             Self::WriteStall => "write_stall",
@@ -156,6 +166,7 @@ impl Limit {
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",
             Self::UpstreamConnections => "upstream_connections",
+            Self::UpstreamRequests => "upstream_requests",
             Self::Body => "body",
             Self::Discard => "discard",
             Self::Descriptors => "descriptors",

@@ -36,6 +36,7 @@ limit_names! {
     field_bytes_max,
     fields_max,
     head_timeout_ms,
+    tls_handshake_timeout_ms,
     body_idle_timeout_ms,
     body_rate_min_bytes,
     write_stall_timeout_ms,

@@ -6,6 +6,7 @@ mod endpoint;
 mod flag_warnings;
 mod flags;
 mod guard;
+mod health;
 mod identity;
 mod legs;
 mod matcher;

@@ -1,11 +1,13 @@
-//! Owns the control plane: watching files, publishing, names, signals, the admin listener. It never sees a request of
-//! the data plane; the two meet in the store, the metrics and the lifecycle.
+//! Owns the control plane: watching files, publishing, names, health checks, signals, the admin listener. It never sees a request of
+//! the data plane; the two meet in the store, the endpoints' health, the metrics and the lifecycle.
 //!
 //! Two threads: `control` runs a small tokio runtime for sockets, signals and names, `reload` reads, compiles,
 //! publishes and frees snapshots, one thing after the other.
 
 mod admin;
 mod answer;
+mod certificates;
+mod checker;
 mod host;
 mod last_good;
 mod mailbox;
@@ -27,14 +29,18 @@ use tokio::sync::watch;
 
 use crate::compile;
 use crate::config::FileSet;
+use crate::health::HealthRegistry;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::Store;
+use crate::tls::server::ServerTls;
 
 pub use last_good::last_good;
 pub use resolver::resolve_names;
 
 use admin::Admin;
+use certificates::Certificates;
+use checker::Checker;
 use host::AllowedHosts;
 use mailbox::Mailbox;
 use publisher::Publisher;
@@ -64,8 +70,12 @@ pub struct ControlPlan {
     pub admin_hosts: Vec<String>,
     /// The snapshot in force; only this control plane may publish in it.
     pub store: Arc<Store>,
+    /// What workers and checks know about endpoints.
+    pub health: Arc<HealthRegistry>,
     /// What is shown at `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// The certificates shown to clients, to be read again when they change.
+    pub tls: Option<Arc<ServerTls>>,
     /// The phases that signals advance.
     pub lifecycle: Lifecycle,
     /// Whether the kernel is asked to tell of changes; else only the poll sees them.
@@ -95,7 +105,9 @@ impl ControlPlan {
             admin,
             admin_hosts: Vec::new(),
             store,
+            health: Arc::default(),
             metrics: Metrics::new(),
+            tls: None,
             lifecycle: Lifecycle::default(),
             watch: true,
             signals: true,
@@ -209,7 +221,8 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
     let address = plan.admin.local_addr()?;
     let mailbox = Arc::new(Mailbox::default());
     let resolver = Resolver::new(Arc::clone(&plan.metrics));
-    let publisher = Publisher::new(&plan, runtime.handle().clone(), resolver.clone());
+    let checker = Checker::new(&plan);
+    let publisher = Publisher::new(&plan, runtime.handle().clone(), resolver.clone(), checker.bell());
     let status = publisher.status();
     plan.admin.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(plan.admin)?;
@@ -238,6 +251,7 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
         state_dir: plan.state_dir,
         saved: None,
         publisher,
+        certificates: plan.tls.map(|tls| Certificates::new(tls, plan.metrics)),
         mailbox: Arc::clone(&mailbox),
     };
     drop(context);
@@ -246,6 +260,7 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
     let (stop, stopped) = watch::channel(false);
     let (door, left) = watch::channel(false);
     let tasks = Tasks {
+        checks: checker.run(),
         names: resolver.run(plan.store, Arc::clone(&mailbox), Duration::from_millis(dns_interval_ms.into())),
         signals: signals::run(signals, plan.lifecycle.clone(), Arc::clone(&mailbox)),
         deadline: signals::drain_deadline(plan.lifecycle, plan.drain_timeout_ms),
@@ -259,15 +274,17 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
 }
 
 /// What the runtime does at the same time.
-struct Tasks<N, S, D, A> {
+struct Tasks<C, N, S, D, A> {
+    checks: C,
     names: N,
     signals: S,
     deadline: D,
     admin: A,
 }
 
-impl<N, S, D, A> Tasks<N, S, D, A>
+impl<C, N, S, D, A> Tasks<C, N, S, D, A>
 where
+    C: Future<Output = ()>,
     N: Future<Output = ()>,
     S: Future<Output = ()>,
     D: Future<Output = ()>,
@@ -278,7 +295,9 @@ where
             tokio::select! {
                 // An error means that the handle is gone, which stops the plane too.
                 _ = stopped.wait_for(|stopped| *stopped) => {}
-                ((), (), (), ()) = async { tokio::join!(self.names, self.signals, self.deadline, self.admin) } => {}
+                ((), (), (), (), ()) = async {
+                    tokio::join!(self.checks, self.names, self.signals, self.deadline, self.admin)
+                } => {}
             }
         });
         // A name server that does not answer must not hold up the end.

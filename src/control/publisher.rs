@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::watch;
 
+use super::checker::Bell;
 use super::mailbox::Resolved;
 use super::resolver::Resolver;
 use super::{ControlPlan, Status};
 use crate::compile::{Draft, is_own_listener};
 use crate::flag::Hashing;
+use crate::health::HealthRegistry;
 use crate::network::is_private;
 use crate::observe::{LegKey, Metrics, Reload};
 use crate::snapshot::{Authority, Snapshot, Store};
@@ -27,6 +29,8 @@ pub(super) type Refused = HashSet<(Authority, SocketAddr)>;
 #[derive(Debug)]
 pub(super) struct Publisher {
     store: Arc<Store>,
+    health: Arc<HealthRegistry>,
+    checks: Bell,
     metrics: Arc<Metrics>,
     status: watch::Sender<Status>,
     runtime: runtime::Handle,
@@ -39,10 +43,12 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(plan: &ControlPlan, runtime: runtime::Handle, resolver: Resolver) -> Self {
+    pub(super) fn new(plan: &ControlPlan, runtime: runtime::Handle, resolver: Resolver, checks: Bell) -> Self {
         let generation = plan.store.snapshot().generation;
         let publisher = Self {
             store: Arc::clone(&plan.store),
+            health: Arc::clone(&plan.health),
+            checks,
             metrics: Arc::clone(&plan.metrics),
             status: watch::Sender::new(Status { generation, attempts: 0, last: None }),
             runtime,
@@ -134,7 +140,10 @@ impl Publisher {
     }
 
     fn swap(&mut self, next: Snapshot) {
+        // First, so that workers find who waits for a check and who is in service at once.
+        self.health.follow(&next.upstreams);
         self.store.publish(next);
+        self.checks.ring();
         self.is_untidy = true;
         self.describe();
     }

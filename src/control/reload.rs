@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::certificates::Certificates;
 use super::mailbox::{Mailbox, Task};
 use super::publisher::Publisher;
 use super::watcher::Watcher;
@@ -66,6 +67,7 @@ pub(super) struct Reloader {
     /// The content that is kept there, or could not be.
     pub(super) saved: Option<SetHash>,
     pub(super) publisher: Publisher,
+    pub(super) certificates: Option<Certificates>,
     pub(super) mailbox: Arc<Mailbox>,
 }
 
@@ -107,6 +109,9 @@ impl Reloader {
 
     /// Looks at the files; gives the set if it is in force and has no copy yet.
     fn reload(&mut self, cause: Cause) -> Option<Set> {
+        if let Some(certificates) = &mut self.certificates {
+            certificates.look(self.debounce);
+        }
         let started = Instant::now();
         let set = self.read();
         if cause != Cause::Request && [self.judged, self.in_force].contains(&Some(set.hash)) {

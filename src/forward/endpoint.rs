@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::health::Health;
 use super::http1::Http1;
 use super::stream::Tunnel;
 use crate::clock;
+use crate::health::{EndpointHealth, Slot, UpstreamHealth};
 use crate::observe::UpstreamMetrics;
 use crate::upstream::Upstream;
 
@@ -18,7 +18,9 @@ use crate::upstream::Upstream;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
-    pub(super) health: Arc<Health>,
+    pub(super) health: Arc<EndpointHealth>,
+    /// What all endpoints of its upstream have in common.
+    shared: Arc<UpstreamHealth>,
     metrics: Arc<UpstreamMetrics>,
     /// Connections whose last exchange is over; the freshest last.
     pub(super) idle: RefCell<VecDeque<Idle>>,
@@ -41,6 +43,10 @@ pub(super) struct Idle {
 pub struct Lease {
     endpoint: Rc<Endpoint>,
     pub(super) connection: Option<Http1>,
+    /// Whether the answer on it counts as a failure, though it may end well.
+    failing: bool,
+    /// The request's place under the limit of its upstream, where the exchange does not keep it.
+    slot: Option<Slot>,
     /// How long connecting took; `None` when it came from the pool.
     pub connected_in: Option<Duration>,
 }
@@ -51,13 +57,30 @@ impl Lease {
         self.endpoint.address
     }
 
+    pub(super) fn endpoint(&self) -> Rc<Endpoint> {
+        Rc::clone(&self.endpoint)
+    }
+
     /// Gives the connection back after an exchange that ended well.
     pub fn give_back(mut self) {
         let Some(connection) = self.connection.take() else { return };
-        self.endpoint.health.succeeded();
+        if !self.failing {
+            self.endpoint.health.succeeded();
+        }
         if connection.is_ready() && !self.endpoint.retired.get() {
             self.endpoint.idle.borrow_mut().push_back(Idle { connection, since_ms: clock::now_ms() });
         }
+    }
+
+    /// Counts an answer as a failure though its connection may go on.
+    pub fn answered_badly(&mut self, upstream: &Upstream) {
+        self.failing = true;
+        self.endpoint.failed(upstream);
+    }
+
+    /// Keeps the request's place under the limit of its upstream, for what outlives its exchange.
+    pub fn hold(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
     }
 
     /// Turns the connection into a tunnel after a 101; the lease goes on counting as in flight.
@@ -81,10 +104,11 @@ impl Drop for Lease {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, health: Arc<Health>, metrics: &Arc<UpstreamMetrics>) -> Rc<Self> {
+    pub(super) fn new(address: SocketAddr, shared: &Arc<UpstreamHealth>, metrics: &Arc<UpstreamMetrics>) -> Rc<Self> {
         Rc::new(Self {
             address,
-            health,
+            health: shared.endpoint(address),
+            shared: Arc::clone(shared),
             metrics: Arc::clone(metrics),
             idle: RefCell::default(),
             in_flight: Cell::new(0),
@@ -94,15 +118,15 @@ impl Endpoint {
     }
 
     pub(super) fn failed(&self, upstream: &Upstream) {
-        if self.health.failed(upstream) {
+        if let Some(for_ms) = self.shared.failed(&self.health, upstream) {
             self.metrics.ejections.increment();
-            tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms = upstream.eject_ms, "endpoint ejected");
+            tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms, "endpoint ejected");
         }
     }
 
     pub(super) fn lease(self: &Rc<Self>, connection: Http1, connected_in: Option<Duration>) -> Lease {
         self.in_flight.set(self.in_flight.get() + 1);
-        Lease { endpoint: Rc::clone(self), connection: Some(connection), connected_in }
+        Lease { endpoint: Rc::clone(self), connection: Some(connection), failing: false, slot: None, connected_in }
     }
 
     /// The freshest connection that is young enough and on which nothing has arrived.

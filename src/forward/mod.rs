@@ -5,10 +5,10 @@
 pub mod wire;
 
 mod body;
+mod choice;
 mod client_body;
 mod connection;
 mod endpoint;
-mod health;
 mod http1;
 mod pool;
 mod stream;
@@ -16,7 +16,6 @@ mod stream;
 pub use body::{BodyProgress, RequestBody};
 pub use client_body::{ClientBody, StreamBody};
 pub use endpoint::Lease;
-pub use health::HealthRegistry;
 pub use http1::{ResponseBody, ResponseCut};
 pub use pool::{Exchanged, ForwardError, Pool};
 pub use stream::Tunnel;

@@ -58,6 +58,8 @@ pub struct AccessRecord<'a> {
     pub bucket: Option<(u32, u32)>,
     /// The generation that decided.
     pub generation: u64,
+    /// Whether the fallback served because the chosen upstream was full.
+    pub overflow: bool,
     /// The upstream.
     pub upstream: Option<&'a str>,
     /// The address that served.
@@ -208,6 +210,9 @@ impl AccessRecord<'_> {
         line.maybe(self.reason, |line, reason| line.text(field::REASON, reason.as_bytes()));
         line.maybe(self.bucket, |line, (slot, of)| line.shown(field::BUCKET, format_args!("{slot}/{of}")));
         line.number(field::GENERATION, self.generation);
+        if self.overflow {
+            line.word(field::OVERFLOW, "true");
+        }
     }
 
     fn write_upstream(&self, line: &mut Line<'_>) {

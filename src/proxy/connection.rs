@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use super::arrival::{Arrival, Place, Protocol};
+use super::arrival::{Arrival, Place, Protocol, Security};
 use super::carrier::Carrier;
 use super::exchange;
 use super::handler;
@@ -42,6 +42,8 @@ pub(super) struct Connection {
     pub address: SocketAddr,
     /// What forwarding fields say about the peer.
     pub peer: Peer,
+    /// What TLS says about it; `None` in the clear.
+    pub security: Option<Security>,
     /// Requests so far.
     pub requests: Cell<u32>,
     /// Held for as long as a request or a tunnel needs the connection.
@@ -71,6 +73,12 @@ impl Connection {
         used_up || self.worker.is_draining()
     }
 
+    /// Whether a host may be asked for here: over TLS the certificates that the client saw must be for it (rule H10).
+    pub(super) fn serves(&self, host: &str) -> bool {
+        let served = self.security.as_ref().and_then(|security| security.served.as_ref());
+        served.is_none_or(|served| served.cover(host))
+    }
+
     /// The answer is complete: the next request may come.
     pub(super) fn end_exchange(&self) {
         let keep_alive = self.worker.limits().keep_alive_timeout_ms;
@@ -86,10 +94,11 @@ impl Connection {
 
 /// Serves a connection that has arrived.
 pub(super) async fn serve(arrival: Arrival) {
-    let Arrival { place, stream, address, secure, protocol } = arrival;
+    let Arrival { place, stream, address, security, protocol } = arrival;
     let (worker, state) = (Rc::clone(&place.worker), Arc::clone(&place.state));
-    let peer = Peer::new(address.ip(), secure, &worker.shared.options.policy);
-    let connection = Rc::new(Connection { worker, state, address, peer, requests: Cell::new(0), _place: place });
+    let peer = Peer::new(address.ip(), security.is_some(), &worker.shared.options.policy);
+    let connection =
+        Rc::new(Connection { worker, state, address, peer, security, requests: Cell::new(0), _place: place });
     match protocol {
         Protocol::Http1 => serve_http1(connection, stream).await,
         Protocol::Http2 => http2::serve(connection, stream).await,
@@ -171,7 +180,7 @@ pub(super) fn account_expiry(connection: &Connection, wait: Wait) {
         Wait::BodyRate => Limit::BodyRate,
         Wait::Write => Limit::WriteStall,
         // These end where they are waited for, and are counted there.
-        Wait::Tunnel | Wait::Upstream | Wait::Discard => return,
+        Wait::Tunnel | Wait::Upstream | Wait::Discard | Wait::Handshake => return,
     };
     connection.worker.metrics.limit(limit);
     if wait == Wait::Head && connection.state.bytes().0 > 0 {

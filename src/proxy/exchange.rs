@@ -19,6 +19,7 @@ use crate::fault::{Fault, Side};
 use crate::flag::{ErrorCode, Reason};
 use crate::forward::BodyProgress;
 use crate::head::names;
+use crate::health::Slot;
 use crate::observe::AccessRecord;
 use crate::snapshot::LegId;
 
@@ -26,6 +27,8 @@ use crate::snapshot::LegId;
 pub(super) struct Exchange {
     carrier: Carrier,
     view: Rc<View>,
+    /// Its place under the limit of its upstream; given up as soon as the answer is whole.
+    slot: Option<Slot>,
     leg: Option<LegId>,
     status: u16,
     fault: Option<Fault>,
@@ -54,6 +57,7 @@ struct Line {
     protocol: &'static str,
     trace_id: Option<u128>,
     reason: Option<Reason>,
+    overflow: bool,
     bucket: Option<(u32, u32)>,
 }
 
@@ -77,12 +81,14 @@ impl Exchange {
                 },
                 trace_id: None,
                 reason: None,
+                overflow: false,
                 bucket: None,
             })
         });
         Self {
             carrier: carrier.clone(),
             view: Rc::clone(view),
+            slot: None,
             leg: None,
             status: 0,
             fault: None,
@@ -110,8 +116,19 @@ impl Exchange {
         }
         if let (Some(line), Some(outcome)) = (&mut self.line, &decision.flag) {
             line.reason = Some(outcome.reason);
+            line.overflow = outcome.overflow;
             line.bucket = outcome.bucket.map(|bucket| (bucket.slot, bucket.of));
         }
+    }
+
+    /// Keeps the request's place under the limit of its upstream.
+    pub(super) fn admitted(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
+    }
+
+    /// Hands the place over to a tunnel, which outlives the exchange.
+    pub(super) fn take_slot(&mut self) -> Option<Slot> {
+        self.slot.take()
     }
 
     /// Notes the host that was routed by.
@@ -166,6 +183,7 @@ impl Exchange {
     /// The answer has been handed over whole.
     pub(super) fn complete(&mut self) {
         self.complete = true;
+        self.slot = None;
         self.carrier.end();
     }
 
@@ -266,6 +284,7 @@ impl Exchange {
             reason: line.reason.map(Reason::as_str),
             bucket: line.bucket,
             generation: self.view.snapshot.generation,
+            overflow: line.overflow,
             upstream: labels.map(|labels| &*labels.upstream),
             endpoint: self.endpoint,
             reused: self.reused,
@@ -315,6 +334,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         reason: None,
         bucket: None,
         generation: worker.shared.store.snapshot().generation,
+        overflow: false,
         upstream: None,
         endpoint: None,
         reused: false,

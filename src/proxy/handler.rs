@@ -3,49 +3,38 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 
-use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SET_COOKIE};
+use http::header::{SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Body as _;
-use hyper::upgrade::OnUpgrade;
 
 use super::answer::Answer;
 use super::carrier::Carrier;
 use super::connection::Connection;
+use super::discard::discard;
 use super::exchange::Exchange;
+use super::outgoing::{self, Sent};
 use super::tunnel::{self, ClientEnd};
 use super::view::View;
-use crate::clock::{self, Wait};
+use crate::clock;
 use crate::decision::{self, Decision, Undecided};
 use crate::fault::{Fault, Side};
 use crate::forward::{BodyProgress, ClientBody, Exchanged, ForwardError, Pool, RequestBody};
 use crate::head::answer::Afterwards;
-use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response, websocket};
+use crate::head::{self, Facts, Upgrade, answer, names, response};
+use crate::health::Slot;
 use crate::limits::Limit;
-use crate::upstream::{Rewrite, Upstream};
+use crate::upstream::Upstream;
 
 /// An exchange that ends with an answer of our own.
 struct Refused {
     exchange: Exchange,
     fault: Fault,
     afterwards: Afterwards,
-}
-
-/// What is kept of a request once its head is on its way.
-struct Sent {
-    method: Method,
-    asked: Upgrade,
-    client: Option<ClientEnd>,
-    /// What the upstream must answer to a handshake that the router makes itself.
-    accept: Option<HeaderValue>,
-    set_cookie: Option<HeaderValue>,
-    shown_decision: Option<HeaderValue>,
 }
 
 /// What a request comes to once its head has been read.
@@ -115,22 +104,30 @@ fn begin(
     if facts.answer_here {
         return Step::Discard { exchange, facts, body, fault: None };
     }
+    if !connection.serves(&admitted.host) {
+        return Step::Discard { exchange, facts, body, fault: Some(Fault::Misdirected) };
+    }
     let client = match connection.peer.is_trusted() {
         true => head::client_address(&parts.headers, connection.address.ip(), &options.policy),
         false => connection.address.ip(),
     };
     exchange.came_from(client);
-    let decision = match decide(&view, &parts, &admitted.host, client) {
+    let decision = match decide(connection, &view, &parts, &admitted.host, client) {
         Ok(decision) => decision,
         Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
+    let (decision, admitted) = take_in(&view, decision);
     exchange.decided(&decision);
+    match admitted {
+        Ok(slot) => exchange.admitted(slot),
+        Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
+    }
     let bytes_max = decision.route.body_bytes_max;
     if bytes_max.is_some_and(|max| body.size_hint().lower() > max) {
         return refused(exchange, Fault::BodyTooLarge);
     }
     let upstream = Rc::clone(view.pool(decision.leg.upstream));
-    let mut sent = match prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
+    let mut sent = match outgoing::prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
         Ok(sent) => sent,
         Err(fault) => return refused(exchange, fault),
     };
@@ -185,7 +182,14 @@ impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
 }
 
 /// Decides who serves.
-fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Result<Decision<'s>, Fault> {
+fn decide<'s>(
+    connection: &Connection,
+    view: &'s View,
+    parts: &Parts,
+    host: &str,
+    client: IpAddr,
+) -> Result<Decision<'s>, Fault> {
+    let security = connection.security.as_ref();
     let head = decision::Head {
         method: &parts.method,
         host,
@@ -193,7 +197,13 @@ fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Resu
         query: parts.uri.query(),
         headers: &parts.headers,
         client,
-        secure: false,
+        secure: security.is_some(),
+        certificate: security.and_then(|security| security.certificate.as_ref()).map(|shown| decision::Certificate {
+            subject: &shown.subject,
+            issuer: &shown.issuer,
+            san: shown.san.as_deref(),
+            fingerprint: &shown.fingerprint,
+        }),
         now_unix_s: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX),
         fresh_key,
     };
@@ -203,73 +213,21 @@ fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Resu
     })
 }
 
-/// Turns the client's head into the upstream's.
-fn prepare(
-    carrier: &Carrier,
-    view: &View,
-    decision: &Decision<'_>,
-    upstream: &Upstream,
-    facts: Facts,
-    parts: &mut Parts,
-) -> Result<Sent, Fault> {
-    let connection = &*carrier.connection;
-    let options = &connection.worker.shared.options;
-    let asked = if decision.route.websocket { facts.upgrade } else { Upgrade::None };
-    if carrier.is_stream() && asked != facts.upgrade {
-        // An extended CONNECT cannot go on as anything else.
-        return Err(Fault::MethodRefused);
-    }
-    let context = ForwardContext {
-        policy: &options.policy,
-        peer: &connection.peer,
-        host: upstream.rewrite.host.as_ref(),
-        host_default: upstream.endpoints.first().map_or("", |endpoint| &endpoint.authority),
-        websocket: decision.route.websocket,
-        random,
+/// Asks the upstream for room before anything is sent; where it has none, the route may let the fallback serve.
+fn take_in<'s>(view: &View, decision: Decision<'s>) -> (Decision<'s>, Result<Option<Slot>, Fault>) {
+    let chosen = view.pool(decision.leg.upstream);
+    let fault = match chosen.admit() {
+        Ok(slot) => return (decision, Ok(slot)),
+        Err(fault) => fault,
     };
-    request::prepare(parts, facts, &context);
-    let client = parts.extensions.remove::<OnUpgrade>().filter(|_| asked != Upgrade::None).map(ClientEnd::Connection);
-    let key = parts.headers.get(SEC_WEBSOCKET_KEY).filter(|_| carrier.is_stream() && asked == Upgrade::WebSocket);
-    let accept = key.map(websocket::accept);
-    let mut shown_decision = None;
-    if let Some(outcome) = &decision.flag {
-        let leg = view.leg(decision.leg.id, &connection.worker.metrics);
-        let value = leg.decision(&decision.route.name, outcome, view.snapshot.generation);
-        shown_decision = options.expose_decision.then(|| value.clone());
-        parts.headers.insert(names::BANYAN_DECISION, value);
+    match decision.overflow.map(|leg| view.pool(leg.upstream).admit()) {
+        Some(Ok(slot)) => {
+            chosen.overflowed();
+            (decision.overflowed(), Ok(slot))
+        }
+        // Nobody has room: that is the chosen upstream's failure, not the fallback's.
+        Some(Err(_)) | None => (decision, Err(fault)),
     }
-    let version_key = decision.targeting_key.as_deref().filter(|_| upstream.version_key);
-    if let Some(value) = version_key.and_then(|key| HeaderValue::from_str(key).ok()) {
-        parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
-    }
-    if let Some(forcing) = &view.snapshot.rules.forcing {
-        // It speaks to the router; an upstream must not act on it (rule A10).
-        parts.headers.remove(&forcing.header);
-    }
-    rewrite(parts, &upstream.rewrite)?;
-    let set_cookie = decision.set_cookie.clone();
-    Ok(Sent { method: parts.method.clone(), asked, client, accept, set_cookie, shown_decision })
-}
-
-/// Changes what the upstream wants changed; without a rewrite the target stays as it is, byte for byte.
-fn rewrite(parts: &mut Parts, rewrite: &Rewrite) -> Result<(), Fault> {
-    for name in &rewrite.remove_headers {
-        parts.headers.remove(name);
-    }
-    for (name, value) in &rewrite.set_headers {
-        parts.headers.insert(name, value.clone());
-    }
-    let prefix = rewrite.path_prefix.as_ref().and_then(|(from, to)| {
-        let rest = parts.uri.path().strip_prefix(&**from)?;
-        (rest.is_empty() || rest.starts_with('/') || from.ends_with('/')).then_some((rest, to))
-    });
-    if let Some((rest, to)) = prefix {
-        let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
-        let query = parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
-        let target = PathAndQuery::try_from(format!("{to}{slash}{rest}{query}"));
-        parts.uri = Uri::from(target.map_err(|_| Fault::RequestMalformed)?);
-    }
-    Ok(())
 }
 
 /// Turns the upstream's response into the client's.
@@ -298,10 +256,14 @@ fn answer(
     if let Some(decision) = sent.shown_decision {
         parts.headers.insert(names::BANYAN_DECISION, decision);
     }
+    if upstream.ejection.on_5xx && parts.status.is_server_error() {
+        lease.answered_badly(upstream);
+    }
     exchange.answered(parts.status.as_u16());
     if facts.is_tunnel
         && let Some((client, upward)) = sent.client.zip(lease.take_tunnel())
     {
+        lease.hold(exchange.take_slot());
         exchange.complete();
         let tunnel = tunnel::start(exchange.carrier(), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
         return Ok(Response::from_parts(parts, tunnel));
@@ -346,43 +308,6 @@ fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
     own(answer::fault(fault, &exchange.request_id(), afterwards), exchange)
 }
 
-/// Reads and drops a body that nobody wants, within limits, so that the connection can be used again (rule F17).
-async fn discard(carrier: &Carrier, facts: Facts, mut body: ClientBody) -> Afterwards {
-    // A stream can be broken off without its connection.
-    if body.is_end_stream() || carrier.is_stream() {
-        return Afterwards::KeepOpen;
-    }
-    let connection = &carrier.connection;
-    let limits = connection.worker.limits();
-    // A client that waits for 100 (Continue) is not made to send what nobody reads.
-    if facts.expect_continue || body.size_hint().lower() > limits.discard_bytes_max {
-        return Afterwards::Close;
-    }
-    let mut left = limits.discard_bytes_max;
-    let watch = &connection.state.watch;
-    watch.start(Wait::Discard, limits.discard_timeout_ms);
-    let read = poll_fn(|cx| {
-        while !watch.take_expiry(Wait::Discard) {
-            match ready!(Pin::new(&mut body).poll_frame(cx)) {
-                None => return Poll::Ready(Some(Afterwards::KeepOpen)),
-                Some(Err(_)) => return Poll::Ready(Some(Afterwards::Close)),
-                Some(Ok(frame)) => {
-                    let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                    let Some(rest) = left.checked_sub(bytes) else { break };
-                    left = rest;
-                }
-            }
-        }
-        Poll::Ready(None)
-    })
-    .await;
-    watch.stop(Wait::Discard);
-    read.unwrap_or_else(|| {
-        connection.worker.metrics.limit(Limit::Discard);
-        Afterwards::Close
-    })
-}
-
 /// A targeting key for a visitor without one: 128 random bits in hexadecimal.
 fn fresh_key() -> String {
     let mut bytes = [0; 16];
@@ -391,11 +316,4 @@ fn fresh_key() -> String {
         bytes = fastrand::u128(..).to_be_bytes();
     }
     format!("{:032x}", u128::from_be_bytes(bytes))
-}
-
-fn random() -> [u8; 24] {
-    let mut bytes = [0; 24];
-    bytes[..16].copy_from_slice(&fastrand::u128(..).to_ne_bytes());
-    bytes[16..].copy_from_slice(&fastrand::u64(..).to_ne_bytes());
-    bytes
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::clock::{Wait, Watch};
 use crate::limits::Limits;
+use crate::tls::server::ServerStream;
 
 /// Bytes read at once from a client that is not listened to any more.
 const LINGER_BUFFER_BYTES: usize = 4 * 1024;
@@ -118,8 +119,13 @@ impl StreamState {
         self.watch.start(Wait::Tunnel, u32::try_from(self.tunnel_idle_ms.load(Relaxed)).unwrap_or(u32::MAX));
     }
 
-    fn read(&self, bytes: u64) {
+    /// Bytes have come off the wire.
+    fn received(&self, bytes: u64) {
         self.received.store(self.received.load(Relaxed) + bytes, Relaxed);
+    }
+
+    /// Bytes of a request have come.
+    fn read(&self, bytes: u64) {
         match self.activity() {
             Activity::Idle if bytes > 0 => {
                 self.activity.store(Activity::Head as u8, Relaxed);
@@ -150,10 +156,24 @@ impl StreamState {
     }
 }
 
+/// A client's socket: what goes over the wire is counted here, and how long the client takes nothing.
+#[derive(Debug)]
+pub(super) struct Socket {
+    inner: TcpStream,
+    state: Arc<StreamState>,
+}
+
+/// What a client's bytes come and go through.
+#[derive(Debug)]
+enum Transport {
+    Plain(Socket),
+    Tls(Box<ServerStream<Socket>>),
+}
+
 /// The byte stream of a client connection.
 #[derive(Debug)]
 pub(super) struct ClientStream {
-    inner: TcpStream,
+    inner: Transport,
     state: Arc<StreamState>,
     /// What was looked at and is still to be read.
     ahead: Bytes,
@@ -163,8 +183,26 @@ pub(super) struct ClientStream {
     is_shut: bool,
 }
 
-impl ClientStream {
+impl Socket {
     pub(super) fn new(inner: TcpStream, state: Arc<StreamState>) -> Self {
+        Self { inner, state }
+    }
+}
+
+impl ClientStream {
+    /// A connection in the clear.
+    pub(super) fn plain(socket: Socket) -> Self {
+        let state = Arc::clone(&socket.state);
+        Self::new(Transport::Plain(socket), state)
+    }
+
+    /// A connection whose handshake is done.
+    pub(super) fn tls(stream: ServerStream<Socket>) -> Self {
+        let state = Arc::clone(&stream.get_ref().0.state);
+        Self::new(Transport::Tls(Box::new(stream)), state)
+    }
+
+    fn new(inner: Transport, state: Arc<StreamState>) -> Self {
         Self { inner, state, ahead: Bytes::new(), is_read: false, is_shut: false }
     }
 
@@ -199,7 +237,8 @@ impl ClientStream {
         while !self.is_read && !self.state.watch.take_expiry(Wait::Discard) {
             let mut scratch = [MaybeUninit::uninit(); LINGER_BUFFER_BYTES];
             let mut scratch = ReadBuf::uninit(&mut scratch);
-            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut scratch));
+            // Beneath TLS: nobody wants to know what it says.
+            let read = ready!(Pin::new(self.inner.socket()).poll_read(cx, &mut scratch));
             self.is_read = read.is_err() || scratch.filled().is_empty();
         }
         self.state.watch.stop(Wait::Discard);
@@ -226,9 +265,7 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.state.wrote(&polled);
-        polled
+        Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -245,6 +282,97 @@ impl AsyncWrite for ClientStream {
             self.state.watch.start(Wait::Discard, self.state.linger_ms);
         }
         self.poll_linger(cx).map(Ok)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+}
+
+impl Transport {
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
+}
+
+/// Calls the same method of what is inside.
+macro_rules! inner {
+    ($self:ident, $method:ident $(, $argument:expr)*) => {
+        match $self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).$method($($argument),*),
+            Self::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        inner!(self, poll_read, cx, buf)
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        inner!(self, poll_write, cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, poll_flush, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, poll_shutdown, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        inner!(self, poll_write_vectored, cx, bufs)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        self.state.received((buf.filled().len() - before) as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.state.wrote(&polled);
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {

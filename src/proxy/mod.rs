@@ -4,14 +4,17 @@
 //! nothing is locked per request.
 
 mod accept;
+mod announcement;
 mod answer;
 mod arrival;
 mod carrier;
 mod connection;
+mod discard;
 mod exchange;
 mod handler;
 mod http2;
 mod io;
+mod outgoing;
 mod preface;
 mod tunnel;
 mod view;

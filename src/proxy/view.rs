@@ -8,7 +8,8 @@ use http::HeaderValue;
 
 use crate::decision::FlagOutcome;
 use crate::flag::Reason;
-use crate::forward::{HealthRegistry, Pool};
+use crate::forward::Pool;
+use crate::health::HealthRegistry;
 use crate::observe::{LegMetrics, WorkerMetrics};
 use crate::snapshot::{LegId, Snapshot};
 use crate::upstream::UpstreamId;
@@ -27,8 +28,8 @@ pub(super) struct View {
 pub(super) struct LegView {
     /// This worker's counters.
     pub metrics: Arc<LegMetrics>,
-    /// The `Banyan-Decision` value for each reason.
-    decisions: [OnceCell<HeaderValue>; Reason::ALL.len()],
+    /// The `Banyan-Decision` value for each reason, without and with overflow.
+    decisions: [[OnceCell<HeaderValue>; Reason::ALL.len()]; 2],
 }
 
 impl View {
@@ -84,7 +85,9 @@ impl LegView {
         if outcome.forced {
             return decision_value(route, outcome, generation);
         }
-        self.decisions[outcome.reason as usize].get_or_init(|| decision_value(route, outcome, generation)).clone()
+        self.decisions[usize::from(outcome.overflow)][outcome.reason as usize]
+            .get_or_init(|| decision_value(route, outcome, generation))
+            .clone()
     }
 }
 
@@ -92,8 +95,9 @@ impl LegView {
 fn decision_value(route: &str, outcome: &FlagOutcome<'_>, generation: u64) -> HeaderValue {
     let variant = outcome.variant.map_or_else(String::new, |variant| format!(" variant={},", quoted(variant)));
     let forced = if outcome.forced { ", forced" } else { "" };
+    let overflow = if outcome.overflow { ", overflow" } else { "" };
     let text = format!(
-        "flag={},{variant} reason=\"{}\", generation={generation}, route={}{forced}",
+        "flag={},{variant} reason=\"{}\", generation={generation}, route={}{forced}{overflow}",
         quoted(outcome.key),
         outcome.reason.as_str(),
         quoted(route)
@@ -128,6 +132,7 @@ mod tests {
             error: None,
             bucket: None,
             forced: false,
+            overflow: false,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +18,15 @@ use super::accept;
 use super::io::{Activity, StreamState};
 use super::view::View;
 use crate::clock::{self, Wait, Watch};
-use crate::forward::HealthRegistry;
 use crate::head::Policy;
+use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
+use crate::listen::ClientListener;
+use crate::network::Network;
 use crate::observe::{AccessLog, AccessWriter, Metrics, WorkerMetrics};
 use crate::snapshot::{Reader, Store};
+use crate::tls::server::ServerTls;
 
 /// While draining, how long an idle connection may wait for a request that is already on its way.
 pub(super) const DRAIN_IDLE_MS: u32 = 1_000;
@@ -39,6 +42,10 @@ pub struct Options {
     pub policy: Policy,
     /// Whether clients see `Banyan-Decision` on answers.
     pub expose_decision: bool,
+    /// Networks whose connections begin with a PROXY protocol header.
+    pub proxy_protocol_from: Box<[Network]>,
+    /// TLS towards clients; needed where a listener speaks it.
+    pub tls: Option<Arc<ServerTls>>,
     /// Whether clients may speak HTTP/2.
     pub http2: bool,
     /// Whether requests are counted and timed.
@@ -52,7 +59,7 @@ pub(super) struct Shared {
     pub options: Options,
     pub store: Arc<Store>,
     pub metrics: Arc<Metrics>,
-    pub health: HealthRegistry,
+    pub health: Arc<HealthRegistry>,
     /// Client connections now open.
     pub connections: AtomicU32,
     /// The same by address; locked when a connection opens or closes, never per request.
@@ -83,9 +90,10 @@ pub struct Workers(Vec<JoinHandle<()>>);
 /// # Errors
 /// When a thread or a runtime cannot be made.
 pub fn start(
-    hands: Vec<Vec<TcpListener>>,
+    hands: Vec<Vec<ClientListener>>,
     options: Options,
     store: &Arc<Store>,
+    health: &Arc<HealthRegistry>,
     metrics: &Arc<Metrics>,
     lifecycle: &Lifecycle,
 ) -> io::Result<Workers> {
@@ -93,7 +101,7 @@ pub fn start(
         options,
         store: Arc::clone(store),
         metrics: Arc::clone(metrics),
-        health: HealthRegistry::default(),
+        health: Arc::clone(health),
         connections: AtomicU32::new(0),
         addresses: Mutex::default(),
     });
@@ -121,7 +129,7 @@ impl Workers {
 /// One worker's life.
 fn run(
     shared: Arc<Shared>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<ClientListener>,
     phases: watch::Receiver<Phase>,
     ready: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
@@ -213,7 +221,7 @@ impl Worker {
                     let left = self.streams.borrow().len();
                     tracing::warn!(connections = left, "drain deadline: dropping what is left");
                     for _ in 0..left {
-                        self.metrics.limit(crate::limits::Limit::Drain);
+                        self.metrics.limit(Limit::Drain);
                     }
                     break;
                 }
@@ -245,11 +253,22 @@ impl Worker {
         }
     }
 
+    /// Counts a connection for another address than before, unless that one has too many.
+    pub(super) fn recount(&self, before: IpAddr, now: IpAddr) -> Result<(), Limit> {
+        accept::count_address(self, now)?;
+        self.forget_address(before);
+        Ok(())
+    }
+
     /// Forgets a connection.
     pub(super) fn forget(&self, key: usize, peer: IpAddr) {
         self.streams.borrow_mut().remove(key);
         self.metrics.connections_open.add(-1);
         self.shared.connections.fetch_sub(1, Relaxed);
+        self.forget_address(peer);
+    }
+
+    fn forget_address(&self, peer: IpAddr) {
         let mut addresses = self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = addresses.get_mut(&peer) {
             *count -= 1;

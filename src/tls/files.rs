@@ -58,9 +58,9 @@ pub enum FileFault {
     /// The certificate's time has not begun.
     #[error("holds a certificate that is not valid yet")]
     NotYetValid,
-    /// There is nothing to trust.
-    #[error("holds no root certificates")]
-    NoRoots,
+    /// The directory holds more than a directory of certificates does.
+    #[error("holds too many files")]
+    TooMany,
 }
 
 impl FileFault {

@@ -78,6 +78,7 @@ fn record<'a>() -> AccessRecord<'a> {
         reason: Some("TARGETING_MATCH"),
         bucket: Some((12, 100)),
         generation: 3,
+        overflow: false,
         upstream: Some("orders"),
         endpoint: Some(([127, 0, 0, 1], 9002).into()),
         reused: true,

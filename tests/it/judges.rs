@@ -7,6 +7,7 @@ pub(crate) mod panel;
 
 mod mutations;
 mod slowhttptest;
+mod websockets;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -24,6 +24,10 @@ mod flagd_support;
 mod flagd_testbed;
 mod flagd_vectors;
 mod forwarding;
+mod fuzz;
+#[path = "../fuzz/targets/mod.rs"]
+mod fuzz_targets;
+mod health;
 mod hostile;
 mod http2;
 mod judges;
@@ -33,6 +37,7 @@ mod process;
 mod reload;
 mod reload_process;
 mod routing;
+mod routing_models;
 mod routing_oracle;
 mod routing_readings;
 mod storm;

@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lifecycle", &[]),
     ("limits", &[]),
     ("network", &[]),
+    ("proxy_protocol", &[]),
     ("tls", &[]),
     ("upstream", &["tls"]),
     ("flag", &["attribute"]),
@@ -24,10 +25,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Request to decision to upstream.
     ("head", &["fault", "limits", "network"]),
     ("decision", &["attribute", "flag", "network", "route", "snapshot"]),
-    ("observe", &["fault", "limits"]),
-    ("forward", &["clock", "fault", "head", "limits", "observe", "upstream"]),
+    ("observe", &["fault", "limits", "tls"]),
+    ("health", &["clock", "observe", "upstream"]),
+    ("forward", &["clock", "fault", "head", "health", "limits", "observe", "upstream"]),
     // The program around them.
-    ("settings", &["flag", "limits", "network"]),
+    ("settings", &["flag", "limits", "network", "tls"]),
     ("listen", &[]),
     (
         "proxy",
@@ -38,20 +40,37 @@ const LAYERS: &[(&str, &[&str])] = &[
             "flag",
             "forward",
             "head",
+            "health",
             "lifecycle",
             "limits",
             "listen",
             "network",
             "observe",
+            "proxy_protocol",
             "route",
             "settings",
             "snapshot",
+            "tls",
             "upstream",
         ],
     ),
     (
         "control",
-        &["compile", "config", "flag", "lifecycle", "listen", "network", "observe", "settings", "snapshot", "upstream"],
+        &[
+            "clock",
+            "compile",
+            "config",
+            "flag",
+            "health",
+            "lifecycle",
+            "listen",
+            "network",
+            "observe",
+            "settings",
+            "snapshot",
+            "tls",
+            "upstream",
+        ],
     ),
     ("demo", &["lifecycle", "snapshot"]),
     ("cli", EVERYTHING),
@@ -91,14 +110,26 @@ const VOCABULARY: &[&str] = &[
     "lifecycle",
     "limits",
     "network",
+    "proxy_protocol",
     "route",
     "snapshot",
     "upstream",
 ];
 
 /// What is pure: values and functions of values.
-const PURE: &[&str] =
-    &["attribute", "decision", "fault", "flag", "head", "limits", "network", "route", "snapshot", "upstream"];
+const PURE: &[&str] = &[
+    "attribute",
+    "decision",
+    "fault",
+    "flag",
+    "head",
+    "limits",
+    "network",
+    "proxy_protocol",
+    "route",
+    "snapshot",
+    "upstream",
+];
 
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
