@@ -13,6 +13,9 @@ mod http1;
 mod pool;
 mod stream;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{BodyProgress, RequestBody};
 pub use client_body::{ClientBody, StreamBody};
 pub use endpoint::Lease;

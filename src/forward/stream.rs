@@ -1,9 +1,9 @@
 //! Owns the byte stream to an upstream: opening it, whether it lies as still as an idle connection must, tunnels.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,8 +16,17 @@ use super::endpoint::OpenConnection;
 pub(super) enum Stream {
     /// TCP in the clear.
     Tcp(TcpStream),
+    /// Something over TCP, or in its place.
+    #[cfg_attr(not(test), expect(dead_code, reason = "TLS comes next"))]
+    Layered(Box<dyn Layer>),
     /// It has been closed, or handed on.
     Closed,
+}
+
+/// A byte stream that is more than a socket.
+pub(super) trait Layer: AsyncRead + AsyncWrite + Unpin + fmt::Debug {
+    /// Whether nothing has arrived, not even the end.
+    fn is_still(&mut self) -> bool;
 }
 
 impl Stream {
@@ -31,11 +40,12 @@ impl Stream {
     /// Whether nothing has arrived, not even the end; costs a system call only where the loop has seen something arrive.
     ///
     /// All other reads go through `poll_read`, after which tokio knows when the socket is empty.
-    pub(super) fn is_still(&self) -> bool {
+    pub(super) fn is_still(&mut self) -> bool {
         match self {
             Self::Tcp(stream) => {
                 stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
             }
+            Self::Layered(layer) => layer.is_still(),
             Self::Closed => false,
         }
     }
@@ -54,6 +64,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Layered(layer) => Pin::new(layer).poll_read(cx, buf),
             Self::Closed => closed(),
         }
     }
@@ -63,6 +74,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Layered(layer) => Pin::new(layer).poll_write(cx, buf),
             Self::Closed => closed(),
         }
     }
@@ -70,6 +82,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Layered(layer) => Pin::new(layer).poll_flush(cx),
             Self::Closed => closed(),
         }
     }
@@ -77,6 +90,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Layered(layer) => Pin::new(layer).poll_shutdown(cx),
             Self::Closed => Poll::Ready(Ok(())),
         }
     }
@@ -84,6 +98,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Layered(layer) => layer.is_write_vectored(),
             Self::Closed => false,
         }
     }
@@ -95,6 +110,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Layered(layer) => Pin::new(layer).poll_write_vectored(cx, bufs),
             Self::Closed => closed(),
         }
     }

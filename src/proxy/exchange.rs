@@ -211,8 +211,13 @@ impl Exchange {
         &self.carrier
     }
 
+    /// Why the request body broke, if it did; whatever broke with it is no fault of the upstream.
+    pub(super) fn broken_upload(&self) -> Option<Fault> {
+        self.request_body.as_ref().and_then(|body| body.broken.get())
+    }
+
     fn settle(&mut self) {
-        let broken_upload = self.request_body.as_ref().and_then(|body| body.broken.get());
+        let broken_upload = self.broken_upload();
         if self.complete || self.fault.is_some() {
             return;
         }

@@ -86,7 +86,7 @@ impl Http1 {
 
     /// Whether nothing has arrived since, not even the end (rule U5).
     pub(super) fn is_still(&self) -> bool {
-        self.0.borrow().stream.is_still()
+        self.0.borrow_mut().stream.is_still()
     }
 
     /// Sends a request; the future waits for the response head.
@@ -104,6 +104,12 @@ impl Http1 {
     pub(super) fn into_tunnel(self) -> Tunnel {
         let mut inner = self.0.borrow_mut();
         Tunnel::new(inner.stream.take(), std::mem::take(&mut inner.received), inner.open.take())
+    }
+
+    /// Whether the request has been sent whole.
+    #[cfg(test)]
+    pub(super) fn is_sent(&self) -> bool {
+        self.0.borrow().is_sent
     }
 
     /// Ends what may still be under way; nobody waits for it any more.
@@ -126,7 +132,7 @@ impl Inner {
         self.answers_head = answers_head;
     }
 
-    /// Reads the response head; interim ones go to `interim` (rule P11).
+    /// Reads the response head; interim ones are kept for the client (rule P11).
     fn poll_head(
         &mut self,
         headers: &mut HeaderMap,

@@ -1,7 +1,7 @@
 //! Owns the form of HTTP/1.1 messages towards upstreams: heads and chunks as bytes.
 //!
 //! Pure functions on bytes and `http` types: no I/O, no clock, no buffer that outlives a call. What is lenient for a reason
-//! is held against hyper's client by `tests/it/upstream_oracle.rs`.
+//! is held against hyper's client by `forward/tests/oracle.rs`.
 
 pub mod chunks;
 pub mod request;

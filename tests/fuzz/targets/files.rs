@@ -81,6 +81,7 @@ pub(super) fn routes(data: &[u8]) {
             headers: &headers,
             client: [127, 0, 0, 1].into(),
             secure: false,
+            certificate: None,
             now_unix_s: NOW_UNIX_S,
             fresh_key: String::new,
         };

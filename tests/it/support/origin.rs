@@ -207,6 +207,11 @@ impl Exchange {
         self.reader.stream.stream.write_all(bytes.as_ref()).is_ok()
     }
 
+    /// A second handle of the connection, for a script that sends and receives at once.
+    pub(crate) fn stream(&self) -> TcpStream {
+        self.reader.stream.stream.try_clone().unwrap()
+    }
+
     /// Reads until the router ends the connection.
     pub(crate) fn drain(&mut self) {
         while self.reader.fill().unwrap_or(false) {}
