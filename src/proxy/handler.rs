@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::header::{SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Body as _;
 
 use super::answer::Answer;
@@ -53,6 +54,8 @@ struct Forward<F> {
     exchange: Exchange,
     upstream: Rc<Pool>,
     progress: Rc<BodyProgress>,
+    /// Whether the client knows interim heads: HTTP/1.0 does not.
+    takes_interim: bool,
     sent: Sent,
 }
 
@@ -126,6 +129,7 @@ fn begin(
     if bytes_max.is_some_and(|max| body.size_hint().lower() > max) {
         return refused(exchange, Fault::BodyTooLarge);
     }
+    let takes_interim = parts.version != Version::HTTP_10;
     let upstream = Rc::clone(view.pool(decision.leg.upstream));
     let mut sent = match outgoing::prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
         Ok(sent) => sent,
@@ -147,20 +151,31 @@ fn begin(
     exchange.uploading(Rc::clone(&progress));
     let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
     let exchanging = upstream.exchange(Request::from_parts(parts, body), exchange.watch(), response_ms);
-    Step::Forward(Forward { exchanging, exchange, upstream, progress, sent })
+    Step::Forward(Forward { exchanging, exchange, upstream, progress, takes_interim, sent })
 }
 
 impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
     /// Waits for the response head and answers.
     async fn finish(self, carrier: &Carrier) -> Result<Response<Answer>, Refused> {
-        let Self { exchanging, mut exchange, upstream, progress, sent } = self;
+        let Self { exchanging, mut exchange, upstream, progress, takes_interim, sent } = self;
         let mut exchanging = pin!(exchanging);
+        let mut held = None;
         let exchanged = poll_fn(|cx| {
-            let polled = exchanging.as_mut().poll(cx);
-            while let Some((status, headers)) = progress.take_interim() {
-                carrier.pass_interim(status, headers);
+            let polled = match held.take() {
+                Some(come) => Poll::Ready(come),
+                None => {
+                    let polled = exchanging.as_mut().poll(cx);
+                    carrier.pass_interim(&progress, takes_interim);
+                    polled
+                }
+            };
+            match polled {
+                Poll::Ready(come) if carrier.is_passing_interim() => {
+                    held = Some(come);
+                    Poll::Pending
+                }
+                polled => polled,
             }
-            polled
         });
         match exchanged.await {
             Ok(exchanged) => {

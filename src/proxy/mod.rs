@@ -13,6 +13,7 @@ mod discard;
 mod exchange;
 mod handler;
 mod http2;
+mod interim;
 mod io;
 mod outgoing;
 mod preface;
