@@ -50,7 +50,11 @@ pub(super) enum AnswerError {
 }
 
 impl Answer {
-    pub(super) fn own(text: Bytes, exchange: Exchange) -> Self {
+    pub(super) fn own(text: Bytes, mut exchange: Exchange) -> Self {
+        if text.is_empty() {
+            // Nobody asks for a body that is not there.
+            exchange.complete();
+        }
         Self::Own { text: Some(text).filter(|text| !text.is_empty()), exchange: Some(exchange) }
     }
 

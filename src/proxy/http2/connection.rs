@@ -67,6 +67,7 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
     let ended = match shaken {
         Ok(server) => {
             state.watch.stop(Wait::Head);
+            connection.worker.metrics.http2_connections.increment();
             let shared = Rc::default();
             let mut serving = Serving { connection: Rc::clone(&connection), shared, server, leaving: false };
             connection.await_request();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::{Body as _, Frame};
 
 use super::connection::Shared;
@@ -64,6 +64,7 @@ pub(super) fn open(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
+    connection.worker.metrics.http2_streams.increment();
     let watch = Arc::<Watch>::default();
     let key = connection.worker.watches.borrow_mut().insert(Arc::clone(&watch));
     shared.open.set(shared.open.get() + 1);
@@ -102,6 +103,7 @@ async fn serve(
 ) -> Result<(), Cut> {
     let limits = carrier.connection.worker.limits();
     let (outbox_bytes_max, write_stall_timeout_ms) = (limits.h2_outbox_bytes_max, limits.write_stall_timeout_ms);
+    let is_head = request.method() == Method::HEAD;
     let mut handling = pin!(handler::handle(carrier, request));
     let answered = poll_fn(|cx| {
         if stream.respond.borrow_mut().poll_reset(cx).is_ready() {
@@ -114,10 +116,11 @@ async fn serve(
     let (mut head, body) = answer.into_parts();
     // Over HTTP/1.1 hyper does the same.
     head.headers.entry(DATE).or_insert_with(date::now);
-    let ends = body.is_end_stream();
-    if let (Answer::Own { .. }, Some(bytes)) = (&body, body.size_hint().exact()) {
-        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| bytes.into());
+    let has_body = !body.is_end_stream();
+    if let (Answer::Own { .. }, true) = (&body, has_body) {
+        head.headers.insert(CONTENT_LENGTH, body.size_hint().lower().into());
     }
+    let ends = is_head || !has_body;
     let head = Response::from_parts(head, ());
     let sent = stream.respond.borrow_mut().send_response(head, ends);
     let send = sent.map_err(|_| Cut::Gone)?;
@@ -243,6 +246,7 @@ fn conclude(place: &Place, stream: &Stream, ended: Result<(), Cut>) {
         Ok(()) => resets.set(resets.get().saturating_sub(1)),
         Err(Cut::Unanswered) => {
             resets.set(resets.get() + 1);
+            connection.worker.metrics.http2_resets.increment();
             // The connection judges whether that was one too many.
             connection.state.watch.wake();
         }
