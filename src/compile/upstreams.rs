@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Options, client_tls, endpoint, health};
+use super::client_tls::ClientFiles;
+use super::{Options, endpoint, health};
 use crate::config::{Diagnostic, Report, RewriteDoc, Text, UpstreamDoc};
 use crate::snapshot::Snapshot;
 use crate::tls::Alpn;
@@ -48,13 +49,14 @@ impl<'s> Known<'s> {
 pub(super) fn compile(
     docs: &[UpstreamDoc],
     options: &Options,
+    files: &mut ClientFiles<'_>,
     previous: Option<&Snapshot>,
     report: &mut Report,
 ) -> Upstreams {
     let known = Known::of(previous);
     let mut all = Upstreams::default();
     for doc in docs {
-        let Some(upstream) = upstream(doc, options, &known, report) else {
+        let Some(upstream) = upstream(doc, options, files, &known, report) else {
             continue;
         };
         let kept = known.upstreams.get(&*doc.name.text).filter(|before| ****before == upstream);
@@ -65,14 +67,20 @@ pub(super) fn compile(
     all
 }
 
-fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mut Report) -> Option<Upstream> {
+fn upstream(
+    doc: &UpstreamDoc,
+    options: &Options,
+    files: &mut ClientFiles<'_>,
+    known: &Known<'_>,
+    report: &mut Report,
+) -> Option<Upstream> {
     protocol(doc.protocol.as_ref(), report);
     let rewrite = rewrite(&doc.rewrite, report);
     let health = doc.health.as_ref().map(|written| health::check(written, report));
     let ejection = health::ejection(doc, report);
     let all_unhealthy = health::all_unhealthy(doc.all_unhealthy.as_ref(), report);
     let endpoints = endpoints(doc, options, known, report)?;
-    let tls = client_tls::compile(doc, Alpn::Http1, report)?;
+    let tls = files.compile(doc, Alpn::Http1, report)?;
     let default = Timeouts::default();
     Some(Upstream {
         name: doc.name.text.clone(),
