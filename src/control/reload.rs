@@ -112,7 +112,8 @@ impl Reloader {
 
     /// Looks at the files; gives the set if it is in force and has no copy yet.
     fn reload(&mut self, cause: Cause) -> Option<Set> {
-        if let Some(certificates) = &mut self.certificates {
+        // The kernel tells of flags and routes alone.
+        if let Some(certificates) = self.certificates.as_mut().filter(|_| cause != Cause::Watch) {
             certificates.look(self.debounce);
         }
         let started = Instant::now();
