@@ -147,7 +147,9 @@ fn begin(
     let progress = body.progress();
     exchange.uploading(Rc::clone(&progress));
     let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
-    let exchanging = upstream.exchange(Request::from_parts(parts, body), exchange.watch(), response_ms);
+    let request = Request::from_parts(parts, body);
+    // Boxed, because what is boxed is not copied from layer to layer.
+    let exchanging = Box::pin(upstream.exchange(request, exchange.watch(), response_ms, connection.address));
     Step::Forward(Forward { exchanging, exchange, upstream, progress, sent })
 }
 
