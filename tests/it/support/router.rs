@@ -97,6 +97,7 @@ impl Setup {
 pub(crate) struct Router {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
+    tls: Option<SocketAddr>,
     child: Child,
     directory: Arc<TempDir>,
     log: Arc<Log>,
@@ -159,7 +160,7 @@ impl Router {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut router = Self { listen: nowhere, admin: nowhere, child, directory, log };
+        let mut router = Self { listen: nowhere, admin: nowhere, tls: None, child, directory, log };
         let line =
             router.wait_for_log("it listens", |line| member(line, "message").is_some_and(|text| text == "listening"));
         let address = |name| {
@@ -171,7 +172,13 @@ impl Router {
         };
         router.listen = address("listen");
         router.admin = address("admin");
+        router.tls = member(&line, "listen_tls").filter(|text| !text.is_empty()).map(|_| address("listen_tls"));
         router
+    }
+
+    /// Where clients speak TLS.
+    pub(crate) fn listen_tls(&self) -> SocketAddr {
+        self.tls.expect("a listener for TLS")
     }
 
     pub(crate) fn connect(&self) -> Wire {
