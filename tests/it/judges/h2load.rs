@@ -2,10 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use tempfile::TempDir;
-
 use super::Judge;
+use crate::support::authority::Authority;
 use crate::support::router::{Router, Setup};
 use crate::support::{Origin, PATIENCE};
 
@@ -48,10 +46,10 @@ fn ask(url: &str, how: &str) {
 }
 
 /// Loads the router while its flags change; nothing may fail.
-fn load(router: &Router, scheme: &str, how: &str) {
-    let url = format!("{scheme}://{}/", router.listen);
+fn load(router: &Router, url: &str, how: &str) {
     let mut h2load = Command::new("h2load");
-    h2load.args(["-n", &REQUESTS.to_string(), "-c", "10", "-m", "20", &url]);
+    // Not more at once than wait in the queue of an origin's listener.
+    h2load.args(["-n", &REQUESTS.to_string(), "-c", "8", "-m", "8", url]);
     h2load.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut judge = Judge::start(h2load);
     let mut stdout = judge.0.stdout.take().expect("stdout is piped");
@@ -60,7 +58,7 @@ fn load(router: &Router, scheme: &str, how: &str) {
     while judge.0.try_wait().unwrap().is_none() || edits < EDITS_MIN {
         edits += 1;
         router.edit_flags(&flags(["left", "right"][edits % 2]));
-        ask(&url, how);
+        ask(url, how);
     }
     let said = said.join().unwrap().expect("text");
     let all =
@@ -72,32 +70,20 @@ fn load(router: &Router, scheme: &str, how: &str) {
     }
 }
 
-/// A certificate for the loopback address, as files.
-pub(crate) fn certificate() -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
-    std::fs::write(directory.path().join("cert.pem"), cert.pem()).unwrap();
-    std::fs::write(directory.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
-    directory
-}
-
-/// Serves over TLS, with a certificate of this directory.
-pub(crate) fn over_tls(setup: Setup, certificate: &TempDir) -> Setup {
-    let path = |name: &str| certificate.path().join(name).to_str().unwrap().to_owned();
-    let (cert, key) = (path("cert.pem"), path("key.pem"));
-    setup.arguments(&["--listen-tls", "127.0.0.1:0", "--tls-certificate", &cert, "--tls-key", &key])
-}
-
 #[test]
 fn answers_are_right_while_flags_change_in_the_clear() {
     let [left, right] = origins();
-    load(&setup(&left, &right).start(), "http", "--http2-prior-knowledge");
+    let router = setup(&left, &right).start();
+    load(&router, &format!("http://{}/", router.listen), "--http2-prior-knowledge");
 }
 
 #[test]
 fn answers_are_right_while_flags_change_over_tls() {
     let [left, right] = origins();
-    let certificate = certificate();
-    load(&over_tls(setup(&left, &right), &certificate).start(), "https", "--http2");
+    let authority = Authority::new("tests");
+    let certificate = authority.server(&["localhost"]);
+    let certificate: Vec<&str> = certificate.iter().map(String::as_str).collect();
+    let setup = setup(&left, &right).arguments(&["--listen-tls", "127.0.0.1:0"]).arguments(&certificate);
+    let router = setup.start();
+    load(&router, &format!("https://localhost:{}/", router.listen_tls().port()), "--http2");
 }
