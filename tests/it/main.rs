@@ -28,10 +28,10 @@ mod flagd_support;
 mod flagd_testbed;
 mod flagd_vectors;
 mod forwarding;
-mod health;
 mod fuzz;
 #[path = "../fuzz/targets/mod.rs"]
 mod fuzz_targets;
+mod health;
 mod hostile;
 mod http2;
 mod judges;
