@@ -44,8 +44,10 @@ mod routing;
 mod routing_models;
 mod routing_oracle;
 mod routing_readings;
+mod slow;
 mod storm;
 mod support;
+mod tls;
 mod websocket;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
