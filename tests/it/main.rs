@@ -43,6 +43,7 @@ mod routing_readings;
 mod storm;
 mod support;
 mod tls;
+mod upstreams;
 mod websocket;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
