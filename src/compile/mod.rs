@@ -10,6 +10,7 @@ mod health;
 mod identity;
 mod legs;
 mod matcher;
+mod protocol;
 mod routes;
 mod rule;
 mod rule_fractional;

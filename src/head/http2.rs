@@ -34,7 +34,7 @@ pub fn admit<'r>(
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let is_target = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
     let is_connect = parts.method == Method::CONNECT;
-    if (!is_target && !is_connect) || (stream.protocol.is_some() && !is_connect) {
+    if !is_connect && (!is_target || stream.protocol.is_some()) {
         return Err(Fault::RequestMalformed);
     }
     judge(parts, Some(stream), limits, policy)

@@ -51,6 +51,15 @@ pub(crate) fn python(name: &str) -> Command {
     command
 }
 
+/// A module of a judge's own in the Python that has it.
+pub(crate) fn python_module(name: &str) -> Command {
+    let python = venv().join("bin/python");
+    assert!(python.exists(), "no {}: run `make tools` to install it", python.display());
+    let mut command = Command::new(python);
+    command.args(["-m", name]).stdin(Stdio::null());
+    command
+}
+
 /// A script of this folder in Node, with the judges' packages.
 pub(crate) fn node(name: &str) -> Command {
     let modules = venv().join("node_modules");

@@ -14,6 +14,10 @@ mod decisions;
 mod demo;
 mod deploy;
 mod drain;
+mod edit_files;
+mod edit_layouts;
+mod edit_properties;
+mod edit_verbs;
 mod explain_verb;
 mod exposition;
 mod flagd_differential;
@@ -41,8 +45,10 @@ mod routing;
 mod routing_models;
 mod routing_oracle;
 mod routing_readings;
+mod slow;
 mod storm;
 mod support;
+mod tls;
 mod websocket;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.
