@@ -12,8 +12,9 @@ use tokio::net::TcpStream;
 
 use super::announcement;
 use super::connection;
-use super::io::{ClientStream, Socket, StreamState};
+use super::io::{ClientStream, Socket};
 use super::preface;
+use super::stream_state::StreamState;
 use super::worker::Worker;
 use crate::clock::{Wait, Watch};
 use crate::limits::Limit;

@@ -18,6 +18,7 @@ mod interim;
 mod io;
 mod outgoing;
 mod preface;
+mod stream_state;
 mod tunnel;
 mod view;
 mod worker;

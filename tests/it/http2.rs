@@ -2,6 +2,7 @@
 
 mod client;
 mod floods;
+mod grpc;
 mod heads;
 mod limits;
 mod streams;

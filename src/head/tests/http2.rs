@@ -1,3 +1,5 @@
+//! Heads of streams: rules H8 and H9, and the handshake that stands for an extended CONNECT.
+
 use http::{HeaderValue, Method, Response, StatusCode, Version, request};
 
 use super::{context, fields_of, head, lines, peer};

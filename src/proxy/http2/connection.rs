@@ -17,7 +17,8 @@ use crate::fault::Fault;
 use crate::limits::{Limit, Limits};
 use crate::proxy::connection::{self, Connection};
 use crate::proxy::exchange;
-use crate::proxy::io::{ClientStream, StreamState};
+use crate::proxy::io::ClientStream;
+use crate::proxy::stream_state::StreamState;
 
 /// The largest frame we take; the smallest that may be allowed, so that streams share the connection evenly.
 const FRAME_BYTES_MAX: u32 = 16 * 1024;
