@@ -117,7 +117,7 @@ async fn serve(
     // Over HTTP/1.1 hyper does the same.
     head.headers.entry(DATE).or_insert_with(date::now);
     let has_body = !body.is_end_stream();
-    if let (Answer::Own { .. }, true) = (&body, has_body) {
+    if let (Answer::Own(_), true) = (&body, has_body) {
         head.headers.insert(CONTENT_LENGTH, body.size_hint().lower().into());
     }
     let ends = is_head || !has_body;
