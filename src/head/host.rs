@@ -27,8 +27,7 @@ impl<'r> HostPort<'r> {
     ///
     /// Narrower than RFC 3986's reg-name, which allows commas, quotes and percent escapes that no DNS name has and
     /// that servers read differently: letters, digits, `-`, `_`, `.`, or an IPv6 address in brackets. No userinfo.
-    pub(super) fn parse(text: &'r [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
+    pub(super) fn parse(text: &'r str) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
             Some(inner) => {
                 let (address, rest) = inner.split_once(']')?;

@@ -54,7 +54,8 @@ pub(super) fn prepare(
     };
     request::prepare(parts, facts, &context);
     let client = parts.extensions.remove::<OnUpgrade>().filter(|_| asked != Upgrade::None).map(ClientEnd::Connection);
-    let key = parts.headers.get(SEC_WEBSOCKET_KEY).filter(|_| carrier.is_stream() && asked == Upgrade::WebSocket);
+    let makes_handshake = carrier.is_stream() && asked == Upgrade::WebSocket;
+    let key = makes_handshake.then(|| parts.headers.get(SEC_WEBSOCKET_KEY)).flatten();
     let accept = key.map(websocket::accept);
     let mut shown_decision = None;
     if let Some(outcome) = &decision.flag {
