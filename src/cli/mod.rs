@@ -3,12 +3,16 @@
 mod check;
 mod completions;
 mod demo;
+mod edit;
 mod explain;
 mod health;
+mod kill;
 mod limit_names;
 mod options;
+mod pin;
 mod schema;
 mod serve;
+mod set;
 mod settings_file;
 
 use std::process::ExitCode;
@@ -62,6 +66,18 @@ enum Command {
     /// Show which route, variant and upstream a request gets, and why.
     #[command(long_about = explain::LONG)]
     Explain(Box<explain::ExplainArgs>),
+    /// Disable a flag in its file: everybody is served by its fallback.
+    #[command(long_about = kill::LONG_KILL)]
+    Kill(Box<kill::StateArgs>),
+    /// Enable a flag in its file.
+    #[command(long_about = kill::LONG_REVIVE)]
+    Revive(Box<kill::StateArgs>),
+    /// Set the shares of a flag's variants in its file.
+    #[command(long_about = set::LONG)]
+    Set(Box<set::SetArgs>),
+    /// Give one variant to everybody whose attribute has a value, in the flag's file.
+    #[command(long_about = pin::LONG)]
+    Pin(Box<pin::PinArgs>),
     /// Ask the running router whether it lives, or whether it takes traffic.
     Health(health::HealthArgs),
     /// Print the JSON Schema of flag or route files.
@@ -78,6 +94,10 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Kill(args) => kill::run(&args),
+        Command::Revive(args) => kill::revive(&args),
+        Command::Set(args) => set::run(&args),
+        Command::Pin(args) => pin::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -17,7 +17,7 @@ use self::ask::{Failure, Question};
 use super::ControlPlan;
 use crate::health::{EndpointHealth, HealthRegistry, UpstreamHealth, Verdict};
 use crate::snapshot::{Snapshot, Store};
-use crate::upstream::{AllUnhealthy, HealthCheck, Upstream};
+use crate::upstream::{AllUnhealthy, Endpoint, HealthCheck, Upstream};
 
 /// Checks at the same time, each with a connection of its own; others wait for their turn.
 const CHECKS_MAX: usize = 512;
@@ -129,22 +129,22 @@ fn plans(snapshot: &Snapshot) -> HashMap<Key, Plan> {
     let mut plans = HashMap::new();
     for upstream in &*snapshot.upstreams {
         let Some(check) = &upstream.health else { continue };
-        for (address, authority) in places(upstream) {
+        for (address, endpoint) in places(upstream) {
             plans.entry((upstream.name.clone(), address)).or_insert_with(|| Plan {
                 upstream: upstream.name.clone(),
                 check: check.clone(),
                 all_unhealthy: upstream.all_unhealthy,
-                question: Question::new(upstream, check, address, authority),
+                question: Question::new(upstream, check, endpoint, address),
             });
         }
     }
     plans
 }
 
-/// The addresses of an upstream, each with the authority that it has by its name.
-fn places(upstream: &Upstream) -> impl Iterator<Item = (SocketAddr, &str)> {
+/// The addresses of an upstream, each with the endpoint that it belongs to.
+fn places(upstream: &Upstream) -> impl Iterator<Item = (SocketAddr, &Endpoint)> {
     let endpoints = upstream.endpoints.iter();
-    endpoints.flat_map(|endpoint| endpoint.addresses.iter().map(|address| (*address, &*endpoint.authority)))
+    endpoints.flat_map(|endpoint| endpoint.addresses.iter().map(|address| (*address, &**endpoint)))
 }
 
 /// An endpoint under check.

@@ -7,14 +7,18 @@ mod fractional;
 mod iterate;
 mod murmur;
 mod operators;
+mod sample;
 mod scratch;
 mod semver;
+mod shares;
 mod trace;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
+pub use sample::{Move, Sample};
+pub use shares::{Percent, Share, SharesError, weights_of};
 pub use trace::{Trace, TraceStep};
 pub use value::Value;
 
@@ -198,6 +202,11 @@ impl Flag {
     /// The rule's tree, where there is one.
     pub(crate) fn root(&self) -> Option<&Expr> {
         self.rule.as_ref()?.root.as_ref()
+    }
+
+    /// The rule as JSON, with its `$ref`s unresolved; null where there is none.
+    pub fn rule_json(&self) -> serde_json::Value {
+        self.root().map_or(serde_json::Value::Null, Expr::to_json)
     }
 
     fn run<C: Context, T: Tracer>(&self, context: &C, hashing: Hashing, tracer: T) -> Evaluation {

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use super::stream::Stream;
 use crate::fault::Fault;
+use crate::limits::descriptors;
 use crate::proxy_protocol;
 use crate::tls::client::{self, ClientTls};
 use crate::tls::{HandshakeError, HandshakeFault};
@@ -35,6 +36,7 @@ impl Dial<'_> {
     pub(super) async fn open(&self) -> Result<Dialled, Fault> {
         let tcp = self.connect().await.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => Fault::ConnectTimeout,
+            _ if is_our_lack(&error) => Fault::LimitReached,
             _ => Fault::ConnectRefused,
         })?;
         let Some(tls) = &self.upstream.tls else {
@@ -50,6 +52,9 @@ impl Dial<'_> {
 
     async fn connect(&self) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.address).await?;
+        if !descriptors::suffice_for_upstream(&stream) {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
         stream.set_nodelay(true)?;
         if let Some(version) = self.upstream.proxy_protocol {
             // Before all else, TLS included.
@@ -66,4 +71,10 @@ impl Dial<'_> {
         }
         connected
     }
+}
+
+/// Whether a connection was not opened because of ourselves, which says nothing about the endpoint.
+fn is_our_lack(error: &io::Error) -> bool {
+    let lacking = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(rustix::io::Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|errno| lacking.contains(&errno))
 }

@@ -228,6 +228,11 @@ impl Pool {
         let opened = within(watch, self.dial(endpoint, client)).await.unwrap_or(Err(Fault::ConnectTimeout));
         match opened {
             Ok(connection) => Ok(endpoint.lease(connection, Some(clock::now().saturating_duration_since(started)))),
+            Err(Fault::LimitReached) => {
+                // For want of descriptors, which says nothing about the endpoint.
+                self.worker.limit(Limit::Descriptors);
+                Err(failed(Fault::LimitReached))
+            }
             Err(fault) => {
                 endpoint.failed(&self.upstream);
                 Err(failed(fault))
@@ -362,8 +367,8 @@ fn send(
     watch.start(Wait::Upstream, response_ms);
     let sending = lease.connection.as_ref().map(|connection| connection.send(request));
     async move {
-        let Some(sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
-        let sent = within(&watch, sending).await;
+        let Some(mut sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
+        let sent = within(&watch, &mut sending).await;
         watch.stop(Wait::Upstream);
         let (fault, unsent) = match sent {
             Some(Ok(response)) => return Ok(Exchanged { response, lease }),

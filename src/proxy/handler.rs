@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,18 +15,17 @@ use hyper::upgrade::OnUpgrade;
 
 use super::answer::Answer;
 use super::carrier::Carrier;
+use super::choice::{decide, take_in};
 use super::connection::Connection;
 use super::discard::discard;
 use super::exchange::Exchange;
 use super::tunnel;
 use super::view::View;
-use crate::clock;
-use crate::decision::{self, Decision, Undecided};
+use crate::decision::Decision;
 use crate::fault::{Fault, Side};
 use crate::forward::{BodyProgress, ClientBody, Exchanged, ForwardError, Pool, RequestBody};
 use crate::head::answer::Afterwards;
 use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
-use crate::health::Slot;
 use crate::limits::Limit;
 use crate::upstream::{Rewrite, Upstream};
 
@@ -150,7 +148,8 @@ fn begin(
     exchange.uploading(Rc::clone(&progress));
     let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
     let request = Request::from_parts(parts, body);
-    let exchanging = upstream.exchange(request, exchange.watch(), response_ms, connection.address);
+    // Boxed, because what is boxed is not copied from layer to layer.
+    let exchanging = Box::pin(upstream.exchange(request, exchange.watch(), response_ms, connection.address));
     Step::Forward(Forward { exchanging, exchange, upstream, progress, sent })
 }
 
@@ -182,55 +181,6 @@ impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
                 Err(Refused { exchange, fault, afterwards: Afterwards::Close })
             }
         }
-    }
-}
-
-/// Decides who serves.
-fn decide<'s>(
-    connection: &Connection,
-    view: &'s View,
-    parts: &Parts,
-    host: &str,
-    client: IpAddr,
-) -> Result<Decision<'s>, Fault> {
-    let security = connection.security.as_ref();
-    let head = decision::Head {
-        method: &parts.method,
-        host,
-        path: parts.uri.path(),
-        query: parts.uri.query(),
-        headers: &parts.headers,
-        client,
-        secure: security.is_some(),
-        certificate: security.and_then(|security| security.certificate.as_ref()).map(|shown| decision::Certificate {
-            subject: &shown.subject,
-            issuer: &shown.issuer,
-            san: shown.san.as_deref(),
-            fingerprint: &shown.fingerprint,
-        }),
-        now_unix_s: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX),
-        fresh_key,
-    };
-    decision::decide(&view.snapshot, &head).map_err(|undecided| match undecided {
-        Undecided::NoRoute => Fault::NoRoute,
-        Undecided::PathAmbiguous => Fault::PathAmbiguous,
-    })
-}
-
-/// Asks the upstream for room before anything is sent; where it has none, the route may let the fallback serve.
-fn take_in<'s>(view: &View, decision: Decision<'s>) -> (Decision<'s>, Result<Option<Slot>, Fault>) {
-    let chosen = view.pool(decision.leg.upstream);
-    let fault = match chosen.admit() {
-        Ok(slot) => return (decision, Ok(slot)),
-        Err(fault) => fault,
-    };
-    match decision.overflow.map(|leg| view.pool(leg.upstream).admit()) {
-        Some(Ok(slot)) => {
-            chosen.overflowed();
-            (decision.overflowed(), Ok(slot))
-        }
-        // Nobody has room: that is the chosen upstream's failure, not the fallback's.
-        Some(Err(_)) | None => (decision, Err(fault)),
     }
 }
 
@@ -359,16 +309,6 @@ fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
     }
     exchange.fail(fault);
     own(answer::fault(fault, &exchange.request_id(), afterwards), exchange)
-}
-
-/// A targeting key for a visitor without one: 128 random bits in hexadecimal.
-fn fresh_key() -> String {
-    let mut bytes = [0; 16];
-    // Without the system's randomness a worse one serves: keys must differ, they are no secret.
-    if getrandom::fill(&mut bytes).is_err() {
-        bytes = fastrand::u128(..).to_be_bytes();
-    }
-    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 fn random() -> [u8; 24] {

@@ -8,6 +8,7 @@ mod announcement;
 mod answer;
 mod arrival;
 mod carrier;
+mod choice;
 mod connection;
 mod discard;
 mod exchange;

@@ -126,8 +126,7 @@ fn what_is_not_in_force_is_said_once_a_route() {
 ",
         ROUTES
     );
-    let upstreams = UPSTREAMS;
-    let outcome = compiled(FLAGS, &format!("{upstreams}{routes}"));
+    let outcome = compiled(FLAGS, &format!("{UPSTREAMS}{routes}"));
     assert!(outcome.draft.is_some());
     super::snapshot!("routes_not_in_force", shown(&outcome));
 }

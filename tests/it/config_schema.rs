@@ -101,6 +101,14 @@ fn broken_route_files_are_not_valid() {
         &upstream("endpoints: [\"a:1\"], proxy_protocol: v3"),
         &upstream("endpoints: [\"a:1\"], connect_timeout_ms: 0"),
         &upstream("endpoints: [\"a:1\"], conect_timeout_ms: 5"),
+        &upstream("endpoints: [\"a:1\"], health: {interval_ms: 1000}"),
+        &upstream("endpoints: [\"a:1\"], health: {path: healthz}"),
+        &upstream("endpoints: [\"a:1\"], health: {path: /, expect_status: 2xx}"),
+        &upstream("endpoints: [\"a:1\"], all_unhealthy: hide"),
+        &upstream("endpoints: [\"a:1\"], eject_share_max_percent: 0"),
+        &upstream("endpoints: [\"a:1\"], requests_max: 0"),
+        &route("upstream: a, overflow: fallback"),
+        &route("migration: {legacy: a, modern: b}, flag: f, overflow: legacy"),
         &route("flag: f"),
         &route("upstream: a, flag: f"),
         &route("upstream: a, variants: {x: a}, flag: f, fallback: a"),
@@ -120,6 +128,16 @@ fn broken_route_files_are_not_valid() {
             "variants: {x: {serve: a, copy_writes: b, compare_reads: b}, y: a}, flag: f, fallback: a, websocket: true",
         ),
         route("migration: {legacy: a, modern: b}, flag: f, fallback: dualwrite, body_bytes_max: 1"),
+        route("migration: {legacy: a, modern: b}, flag: f, overflow: fallback"),
+        upstream(
+            "endpoints: [\"a:1\"], health: {path: /, host: a, expect_status: 204}, requests_max: 1, all_unhealthy: refuse",
+        ),
+        upstream(
+            "endpoints: [\"a:1\"], health: {path: \"/?x=1\", timeout_ms: 10, healthy_after: 1, unhealthy_after: 1, expect_status: 200-399}",
+        ),
+        upstream(
+            "endpoints: [\"a:1\"], eject_ms_max: 1, eject_share_max_percent: 100, eject_on_5xx: true, slow_start_ms: 0",
+        ),
         upstream(
             "endpoints: [\"http://a:1\", \"[::1]:2\"], rewrite: {path_prefix: {from: /a, to: /}, set_headers: {x: y}}",
         ),

@@ -57,7 +57,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "clock",
             "compile",
             "config",
             "flag",
@@ -66,6 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "listen",
             "network",
             "observe",
+            "proxy_protocol",
             "settings",
             "snapshot",
             "tls",

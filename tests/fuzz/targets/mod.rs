@@ -6,6 +6,7 @@
 mod files;
 mod heads;
 mod paths;
+mod wire;
 
 /// A target: a name, which is also the folder of its corpus, and what is run.
 pub(crate) type Target = (&'static str, fn(&[u8]));
@@ -15,6 +16,8 @@ pub(crate) const TARGETS: &[Target] = &[
     ("request_head", heads::request),
     ("response_head", heads::response),
     ("route_matcher", paths::matcher),
+    ("upstream_response", wire::response),
+    ("upstream_chunks", wire::chunked),
     ("flag_files", files::flags),
     ("route_files", files::routes),
 ];

@@ -32,12 +32,19 @@ pub(crate) struct Setup {
     routes: String,
     arguments: Vec<String>,
     workers: u32,
+    descriptors_max: Option<u32>,
 }
 
 impl Setup {
     /// Serves the given route file.
     pub(crate) fn routes(routes: impl Into<String>) -> Self {
-        Self { flags: FLAGS.to_owned(), routes: routes.into(), arguments: Vec::new(), workers: 2 }
+        Self {
+            flags: FLAGS.to_owned(),
+            routes: routes.into(),
+            arguments: Vec::new(),
+            workers: 2,
+            descriptors_max: None,
+        }
     }
 
     /// Sends everything to one upstream, whose further settings are given as YAML members (`a: 1, b: 2`).
@@ -66,6 +73,12 @@ impl Setup {
     /// Serves with so many workers instead of two.
     pub(crate) fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Starts it with so many descriptors at most.
+    pub(crate) fn descriptors_max(mut self, descriptors: u32) -> Self {
+        self.descriptors_max = Some(descriptors);
         self
     }
 
@@ -108,7 +121,14 @@ impl Router {
             fs::create_dir(directory.path().join(folder)).unwrap();
             fs::write(directory.path().join(folder).join("test.yaml"), text).unwrap();
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        let mut command = match setup.descriptors_max {
+            None => Command::new(env!("CARGO_BIN_EXE_banyan")),
+            Some(descriptors) => {
+                let mut limited = Command::new("prlimit");
+                limited.arg(format!("--nofile={descriptors}")).arg(env!("CARGO_BIN_EXE_banyan"));
+                limited
+            }
+        };
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
         command.args(["--workers", &setup.workers.to_string()]).args(&setup.arguments);
         Self::run(command, directory)
@@ -242,6 +262,18 @@ impl Router {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Memory of the process in bytes: `VmRSS` for now, `VmHWM` for the most it ever was.
+    pub(crate) fn memory_bytes(&self, which: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(which)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Descriptors that the process has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// Waits for the process to end by itself.

@@ -1,0 +1,4 @@
+//! Many clients that come at once, do nothing, or take everything: memory stays bounded and others are served.
+
+mod descriptors;
+mod storms;
