@@ -1,6 +1,7 @@
 //! Owns one question to one endpoint, on a connection of its own; what a row of answers means is not its business.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,14 @@ use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::proxy_protocol;
 use crate::tls::HandshakeError;
 use crate::tls::client::{ClientTls, speaks_http2};
-use crate::upstream::{Endpoint, HealthCheck, Upstream};
+use crate::upstream::{Endpoint, HealthCheck, Protocol, Upstream};
 
 /// The largest response head in bytes.
 const RESPONSE_HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -32,6 +34,9 @@ pub(super) struct Question {
     /// The endpoint's own name, which its certificate must have unless `tls` says otherwise.
     name: Box<str>,
     tls: Option<Arc<ClientTls>>,
+    /// Whether HTTP/2 is spoken in the clear.
+    is_h2c: bool,
+    proxy_protocol: Option<proxy_protocol::Version>,
     target: PathAndQuery,
     host: HeaderValue,
 }
@@ -42,7 +47,7 @@ pub(super) enum Failure {
     #[error("no answer in time")]
     Timeout,
     #[error("cannot connect: {0}")]
-    Connect(std::io::Error),
+    Connect(io::Error),
     #[error("no TLS: {0}")]
     Tls(HandshakeError),
     #[error("no valid answer: {0}")]
@@ -60,8 +65,15 @@ impl Question {
         let own =
             || HeaderValue::from_str(&endpoint.authority).unwrap_or_else(|_| HeaderValue::from_static("localhost"));
         let host = check.host.clone().or_else(|| upstream.rewrite.host.clone()).unwrap_or_else(own);
-        let tls = upstream.tls.clone();
-        Self { address, name: endpoint.host.clone(), tls, target: check.target.clone(), host }
+        Self {
+            address,
+            name: endpoint.host.clone(),
+            tls: upstream.tls.clone(),
+            is_h2c: upstream.protocol == Protocol::Http2,
+            proxy_protocol: upstream.proxy_protocol,
+            target: check.target.clone(),
+            host,
+        }
     }
 
     fn http1_request(&self) -> Request<Empty<Bytes>> {
@@ -111,8 +123,11 @@ where
 
 /// Connects as requests to this upstream do, and asks.
 async fn exchange(question: Question) -> Result<StatusCode, Failure> {
-    let stream = TcpStream::connect(question.address).await.map_err(Failure::Connect)?;
+    let stream = connect(&question).await.map_err(Failure::Connect)?;
     let Some(tls) = &question.tls else {
+        if question.is_h2c {
+            return Ok(over_http2(stream, question.http2_request(Scheme::HTTP)).await?);
+        }
         return Ok(over_http1(stream, question.http1_request()).await?);
     };
     let stream = tls.connect(&question.name, stream).await.map_err(Failure::Tls)?;
@@ -120,6 +135,15 @@ async fn exchange(question: Question) -> Result<StatusCode, Failure> {
         return Ok(over_http2(stream, question.http2_request(Scheme::HTTPS)).await?);
     }
     Ok(over_http1(stream, question.http1_request()).await?)
+}
+
+/// Connects; a PROXY header names the router itself, for whom the check is.
+async fn connect(question: &Question) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(question.address).await?;
+    if let Some(version) = question.proxy_protocol {
+        stream.write_all(&proxy_protocol::write(version, stream.local_addr()?, question.address)).await?;
+    }
+    Ok(stream)
 }
 
 /// Asks over HTTP/1.1; the head of the answer is enough.
