@@ -31,7 +31,6 @@ fn compare(direct: SocketAddr, proxied: SocketAddr) {
 #[test]
 fn grpc_through_the_router_equals_direct_grpc() {
     let (_server, direct) = server();
-    // A gRPC stream may be silent for long, and a large message takes more than one window.
     let router = Setup::upstream(direct, "protocol: h2c").arguments(&["--access-log", "off"]).start();
     compare(direct, router.listen);
     for side in ["router", "upstream"] {
