@@ -7,14 +7,18 @@ mod fractional;
 mod iterate;
 mod murmur;
 mod operators;
+mod overriding;
 mod scratch;
 mod semver;
+mod shares;
 mod trace;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
+pub use overriding::{FlagOverride, OverrideKind, Pin, Split, SplitError};
+pub use shares::{Share, ShareError};
 pub use trace::{Trace, TraceStep};
 pub use value::Value;
 
@@ -22,7 +26,7 @@ pub(crate) use expr::{Expr, Fractional, Member, Op, Pair, Weight};
 pub(crate) use fractional::{WEIGHT_SUM_MAX, whole_weight};
 pub(crate) use semver::{COMPARISONS, Version};
 
-use evaluate::{Run, Scope};
+use evaluate::Run;
 use trace::{Recorder, Tracer};
 
 /// Selects how `fractional` hashes its bucketing value; both generations are in the field.
@@ -204,17 +208,7 @@ impl Flag {
         if !self.enabled {
             return Evaluation::of(None, Reason::Disabled);
         }
-        let Some(rule) = &self.rule else {
-            let reason = if self.default_variant.is_some() { Reason::Static } else { Reason::Default };
-            return Evaluation::of(self.default_variant, reason);
-        };
-        let Some(root) = &rule.root else {
-            return Evaluation::failed(ErrorCode::ParseError);
-        };
-        let mut run = Run::new(self, context, hashing, tracer);
-        let result = run.eval(root, Scope::Root);
-        let outcome = if run.is_exhausted() { Evaluation::failed(ErrorCode::General) } else { self.outcome(&result) };
-        Evaluation { bucket: run.bucket, ..outcome }
+        self.ask_rule(&mut Run::new(self, context, hashing, tracer))
     }
 
     /// What the rule's result means: a variant's name, or null for the default variant.

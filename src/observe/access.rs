@@ -56,6 +56,8 @@ pub struct AccessRecord<'a> {
     pub reason: Option<&'static str>,
     /// The slot of the targeting key and the number of slots.
     pub bucket: Option<(u32, u32)>,
+    /// The kind of override that decided.
+    pub overridden: Option<&'static str>,
     /// The generation that decided.
     pub generation: u64,
     /// The upstream.
@@ -207,6 +209,7 @@ impl AccessRecord<'_> {
         line.maybe(self.variant, |line, variant| line.text(field::VARIANT, variant.as_bytes()));
         line.maybe(self.reason, |line, reason| line.text(field::REASON, reason.as_bytes()));
         line.maybe(self.bucket, |line, (slot, of)| line.shown(field::BUCKET, format_args!("{slot}/{of}")));
+        line.maybe(self.overridden, |line, kind| line.text(field::OVERRIDE, kind.as_bytes()));
         line.number(field::GENERATION, self.generation);
     }
 

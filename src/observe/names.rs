@@ -95,6 +95,8 @@ pub mod field {
     pub const REASON: &str = "reason";
     /// The slot of the targeting key and how many there are, such as `12/100`.
     pub const BUCKET: &str = "bucket";
+    /// The kind of override that decided: `kill_all`, `kill`, `pin` or `split`.
+    pub const OVERRIDE: &str = "override";
     /// The generation that decided.
     pub const GENERATION: &str = "generation";
     /// The upstream.

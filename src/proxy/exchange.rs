@@ -14,7 +14,7 @@ use super::view::View;
 use crate::clock::{self, Watch};
 use crate::decision::{Decision, FlagOutcome};
 use crate::fault::{Fault, Side};
-use crate::flag::{ErrorCode, Reason};
+use crate::flag::{ErrorCode, OverrideKind, Reason};
 use crate::forward::BodyProgress;
 use crate::head::names;
 use crate::observe::AccessRecord;
@@ -53,6 +53,7 @@ struct Line {
     trace_id: Option<u128>,
     reason: Option<Reason>,
     bucket: Option<(u32, u32)>,
+    overridden: Option<OverrideKind>,
 }
 
 impl Exchange {
@@ -71,6 +72,7 @@ impl Exchange {
                 trace_id: None,
                 reason: None,
                 bucket: None,
+                overridden: None,
             })
         });
         Self {
@@ -103,6 +105,7 @@ impl Exchange {
         }
         if let (Some(line), Some(outcome)) = (&mut self.line, &decision.flag) {
             line.reason = Some(outcome.reason);
+            line.overridden = outcome.overridden;
             line.bucket = outcome.bucket.map(|bucket| (bucket.slot, bucket.of));
         }
     }
@@ -253,6 +256,7 @@ impl Exchange {
             variant: labels.and_then(|labels| labels.variant.as_deref()),
             reason: line.reason.map(Reason::as_str),
             bucket: line.bucket,
+            overridden: line.overridden.map(OverrideKind::as_str),
             generation: self.view.snapshot.generation,
             upstream: labels.map(|labels| &*labels.upstream),
             endpoint: self.endpoint,
@@ -302,6 +306,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         variant: None,
         reason: None,
         bucket: None,
+        overridden: None,
         generation: worker.shared.store.snapshot().generation,
         upstream: None,
         endpoint: None,
