@@ -144,7 +144,7 @@ pub struct Variant {
 }
 
 /// A compiled flag.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Flag {
     /// Its key.
     pub key: Box<str>,
@@ -161,7 +161,7 @@ pub struct Flag {
 }
 
 /// A compiled targeting rule.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Rule {
     /// `None` when the rule cannot be evaluated at all; a set with such a rule is never published.
     pub(crate) root: Option<Expr>,

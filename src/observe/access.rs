@@ -319,22 +319,34 @@ impl Line<'_> {
         self.name(name);
         let quote: &[u8] = if self.json { b"\"" } else { b"" };
         self.out.extend_from_slice(quote);
-        let (seconds, milliseconds) = (unix_ms / 1000, unix_ms % 1000);
-        let (year, month, day) = civil_date(seconds / 86_400);
-        let parts = [
-            (year, 4, b'-'),
-            (month, 2, b'-'),
-            (day, 2, b'T'),
-            (seconds / 3600 % 24, 2, b':'),
-            (seconds / 60 % 60, 2, b':'),
-            (seconds % 60, 2, b'.'),
-            (milliseconds, 3, b'Z'),
-        ];
-        for (value, width, behind) in parts {
-            push_decimal(self.out, value, width);
-            self.out.push(behind);
-        }
+        push_time(self.out, unix_ms);
         self.out.extend_from_slice(quote);
+    }
+}
+
+/// Writes a time in milliseconds since the epoch as RFC 3339 in UTC.
+pub fn timestamp(unix_ms: u64) -> String {
+    let mut out = Vec::with_capacity(24);
+    push_time(&mut out, unix_ms);
+    // Digits and punctuation only.
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn push_time(out: &mut Vec<u8>, unix_ms: u64) {
+    let (seconds, milliseconds) = (unix_ms / 1000, unix_ms % 1000);
+    let (year, month, day) = civil_date(seconds / 86_400);
+    let parts = [
+        (year, 4, b'-'),
+        (month, 2, b'-'),
+        (day, 2, b'T'),
+        (seconds / 3600 % 24, 2, b':'),
+        (seconds / 60 % 60, 2, b':'),
+        (seconds % 60, 2, b'.'),
+        (milliseconds, 3, b'Z'),
+    ];
+    for (value, width, behind) in parts {
+        push_decimal(out, value, width);
+        out.push(behind);
     }
 }
 

@@ -15,7 +15,7 @@ mod series;
 mod spool;
 mod worker;
 
-pub use access::{AccessLog, AccessRecord, AccessWriter, LogFormat};
+pub use access::{AccessLog, AccessRecord, AccessWriter, LogFormat, timestamp};
 pub use cell::{Counter, Gauge, Tally};
 pub use control::{ControlMetrics, Reload};
 pub use leg::{LegKey, LegMetrics};

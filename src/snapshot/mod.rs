@@ -53,6 +53,16 @@ pub struct Rules {
     pub forcing: Option<Forcing>,
 }
 
+impl Rules {
+    /// Whether a request may have the attribute that rules call by this name.
+    pub fn may_ask(&self, name: &str) -> bool {
+        match Attribute::from_rule(name) {
+            Attribute::Mapped(mapped) => self.mapped.contains_key(&mapped),
+            _ => true,
+        }
+    }
+}
+
 /// Where the targeting key comes from: the first source that answers.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {

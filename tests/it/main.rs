@@ -27,6 +27,7 @@ mod forwarding;
 mod hostile;
 mod metrics;
 mod metrics_admin;
+mod override_break_glass;
 mod override_decisions;
 mod process;
 mod reload;
