@@ -7,8 +7,10 @@ MAKEFLAGS += --no-print-directory
 
 # Tools that are not in Debian live here, never on the system.
 VENV := .venv
+# Where the tests look for them.
+export BANYAN_VENV := $(abspath $(VENV))
 LOG := target/test.log
-# What `make bench-peers` passes on, for instance ARGS="--quick --workloads plain,split".
+# What `make bench-peers` and `make instructions` pass on, for instance ARGS="--quick --workloads plain,split".
 ARGS ?=
 
 .PHONY: help
@@ -48,11 +50,15 @@ tests: ## Run all tests and each bench once, without the checks.
 	@# Once through, in the test profile: that a bench compiles and works, not how fast it is.
 	cargo test --locked --no-fail-fast --bench '*' -- --test 2>&1 | tee -a $(LOG)
 
+.PHONY: instructions
+instructions: build ## Count a request's instructions and hold them to the figures; ARGS=--renew writes new ones.
+	python3 benches/instructions/count.py $(ARGS) 2>&1 | tee -a $(LOG)
+
 .PHONY: test
-test: tools check deny tests ## Everything that CI holds: checks, tests, benches once.
+test: tools check deny tests instructions ## Everything that CI holds: checks, tests, benches once, instructions.
 	@echo
 	@echo "== closing lines"
-	@grep -E '^(tidy: |container: |deploy: |test result: )' $(LOG)
+	@grep -E '^(tidy: |container: |deploy: |instructions: |test result: )' $(LOG)
 	@echo "== all of it passed"
 
 .PHONY: bench

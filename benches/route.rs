@@ -195,6 +195,7 @@ fn head(asked: &Asked) -> Head<'_> {
         headers: &asked.headers,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         secure: false,
+        certificate: None,
         now_unix_s: 1_800_000_000,
         fresh_key: String::new,
     }

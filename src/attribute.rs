@@ -19,6 +19,8 @@ pub enum Attribute {
     Route,
     /// The client's address as text.
     ClientIp,
+    /// What the certificate that the client showed says; null without one.
+    Certificate(CertificateField),
     /// A header's first value.
     Header(HeaderName),
     /// A cookie's first value, as received.
@@ -31,12 +33,37 @@ pub enum Attribute {
     Mapped(Box<str>),
 }
 
+/// Names a part of a client's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CertificateField {
+    /// The subject, such as `CN=alice,O=Example`.
+    Subject,
+    /// The issuer in the same form.
+    Issuer,
+    /// The first alternative name that is a host name or a URI.
+    San,
+    /// The SHA-256 in hexadecimal.
+    Fingerprint,
+}
+
+impl CertificateField {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subject => "client.certificate.subject",
+            Self::Issuer => "client.certificate.issuer",
+            Self::San => "client.certificate.san",
+            Self::Fingerprint => "client.certificate.fingerprint",
+        }
+    }
+}
+
 /// Says why a source such as `header:x-user` cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttributeError {
     /// The part before the colon is none of the known kinds.
     #[error(
-        "unknown source `{0}`; use header:NAME, cookie:NAME, query:NAME, param:NAME, client.ip, method, path, host or route"
+        "unknown source `{0}`; use header:NAME, cookie:NAME, query:NAME, param:NAME, client.ip, client.certificate.subject (or issuer, san, \
+         fingerprint), method, path, host or route"
     )]
     UnknownKind(String),
     /// The part after the colon is empty or not a header name.
@@ -79,6 +106,10 @@ impl Attribute {
             "host" => Self::Host,
             "route" => Self::Route,
             "client.ip" => Self::ClientIp,
+            "client.certificate.subject" => Self::Certificate(CertificateField::Subject),
+            "client.certificate.issuer" => Self::Certificate(CertificateField::Issuer),
+            "client.certificate.san" => Self::Certificate(CertificateField::San),
+            "client.certificate.fingerprint" => Self::Certificate(CertificateField::Fingerprint),
             _ => return None,
         })
     }
@@ -107,6 +138,7 @@ impl fmt::Display for Attribute {
             Self::Host => f.write_str("host"),
             Self::Route => f.write_str("route"),
             Self::ClientIp => f.write_str("client.ip"),
+            Self::Certificate(field) => f.write_str(field.as_str()),
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Cookie(name) => write!(f, "cookie:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),
@@ -122,8 +154,21 @@ mod tests {
 
     #[test]
     fn sources_are_written_as_they_are_read() {
-        let texts =
-            ["method", "path", "host", "route", "client.ip", "header:x-user", "cookie:a", "query:q", "param:id"];
+        let texts = [
+            "method",
+            "path",
+            "host",
+            "route",
+            "client.ip",
+            "client.certificate.subject",
+            "client.certificate.issuer",
+            "client.certificate.san",
+            "client.certificate.fingerprint",
+            "header:x-user",
+            "cookie:a",
+            "query:q",
+            "param:id",
+        ];
         for text in texts {
             assert_eq!(Attribute::from_source(text).unwrap().to_string(), text);
             assert_eq!(Attribute::from_rule(&text.replace(':', ".")), Attribute::from_source(text).unwrap());

@@ -68,10 +68,12 @@ pub enum Wait {
     Tunnel = 7,
     /// The rest of a request body that nobody reads.
     Discard = 8,
+    /// The end of the TLS handshake.
+    Handshake = 9,
 }
 
 impl Wait {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Head,
         Self::KeepAlive,
         Self::Body,
@@ -80,6 +82,7 @@ impl Wait {
         Self::Upstream,
         Self::Tunnel,
         Self::Discard,
+        Self::Handshake,
     ];
 
     fn index(self) -> usize {

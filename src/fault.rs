@@ -55,6 +55,8 @@ pub enum Fault {
     MethodRefused,
     /// An expectation other than 100-continue.
     ExpectationFailed,
+    /// The host is not served on this TLS connection (rule H10).
+    Misdirected,
     /// No route matches.
     NoRoute,
     /// The request has passed this router already (Via).
@@ -65,6 +67,8 @@ pub enum Fault {
     Internal,
     /// The upstream's name has no address.
     DnsError,
+    /// No endpoint of the upstream is in service, and the upstream is set to refuse then.
+    Unavailable,
     /// The upstream refused the connection.
     ConnectRefused,
     /// The upstream did not accept the connection in time.
@@ -83,7 +87,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, by discriminant.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::UriTooLong,
@@ -94,11 +98,13 @@ impl Fault {
         Self::RequestBodyBroken,
         Self::MethodRefused,
         Self::ExpectationFailed,
+        Self::Misdirected,
         Self::NoRoute,
         Self::Loop,
         Self::LimitReached,
         Self::Internal,
         Self::DnsError,
+        Self::Unavailable,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ResponseTimeout,
@@ -120,9 +126,11 @@ impl Fault {
             | Self::ClientGone
             | Self::RequestBodyBroken
             | Self::MethodRefused
-            | Self::ExpectationFailed => Side::Client,
+            | Self::ExpectationFailed
+            | Self::Misdirected => Side::Client,
             Self::NoRoute | Self::Loop | Self::LimitReached | Self::Internal => Side::Router,
             Self::DnsError
+            | Self::Unavailable
             | Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ResponseTimeout
@@ -146,10 +154,11 @@ impl Fault {
             Self::ClientGone => StatusCode::from_u16(499).expect("499 is a three digit number"),
             Self::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::LimitReached => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LimitReached | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::DnsError
             | Self::ConnectRefused
             | Self::ConnectionTerminated
@@ -168,12 +177,13 @@ impl Fault {
             Self::UriTooLong | Self::HeadTooLarge | Self::BodyTooLarge | Self::ClientTimeout | Self::ClientGone => {
                 "http_request_error"
             }
-            Self::MethodRefused => "http_request_denied",
+            Self::MethodRefused | Self::Misdirected => "http_request_denied",
             Self::NoRoute => "destination_not_found",
             Self::Loop => "proxy_loop_detected",
             Self::LimitReached => "connection_limit_reached",
             Self::Internal => "proxy_internal_error",
             Self::DnsError => "dns_error",
+            Self::Unavailable => "destination_unavailable",
             Self::ConnectRefused => "connection_refused",
             Self::ConnectTimeout => "connection_timeout",
             Self::ResponseTimeout => "http_response_timeout",
@@ -197,11 +207,13 @@ impl Fault {
             Self::RequestBodyBroken => "request_body_broken",
             Self::MethodRefused => "method_refused",
             Self::ExpectationFailed => "expectation_failed",
+            Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::Loop => "loop",
             Self::LimitReached => "limit_reached",
             Self::Internal => "internal",
             Self::DnsError => "dns_error",
+            Self::Unavailable => "unavailable",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::ResponseTimeout => "response_timeout",

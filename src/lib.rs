@@ -12,11 +12,15 @@ pub mod head;
 pub mod lifecycle;
 pub mod limits;
 pub mod network;
+pub mod proxy_protocol;
 pub mod route;
 pub mod settings;
+pub mod tls;
 pub mod upstream;
 
 pub mod observe;
+
+pub mod health;
 
 pub mod config;
 pub mod snapshot;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use crate::flag::Hashing;
 use crate::limits::Limits;
 use crate::network::Network;
+use crate::tls::Alpn;
+use crate::tls::server::ServerPlan;
 
 /// The settings of one router.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +17,12 @@ pub struct Settings {
     pub flags: PathBuf,
     /// The directory of route files.
     pub routes: PathBuf,
-    /// Where clients connect; at least one.
+    /// Where clients connect in the clear; none is right where they connect over TLS only.
     pub listen: Vec<SocketAddr>,
+    /// Where clients connect over TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Certificates, and what is asked of clients there.
+    pub tls: ServerPlan,
     /// Where health, readiness and metrics are served.
     pub admin: SocketAddr,
     /// The directory for what survives a restart.
@@ -37,10 +43,14 @@ pub struct Settings {
     pub expose_decision: bool,
     /// The networks whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// The networks whose connections begin with a PROXY protocol header; those of others never do.
+    pub proxy_protocol_from: Vec<Network>,
     /// The router's name in `Via`; `None` leaves `Via` alone, and loops are not seen then.
     pub via: Option<Box<str>>,
     /// Whether `traceparent` is passed on or made.
     pub tracing: bool,
+    /// Whether clients may speak HTTP/2, by prior knowledge or ALPN.
+    pub http2: bool,
     /// Whether requests are counted for `/metrics`.
     pub metrics: bool,
     /// How often the content of the directories is compared, in milliseconds; 0 for never.
@@ -70,6 +80,8 @@ impl Default for Settings {
             flags: "flags".into(),
             routes: "routes".into(),
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            listen_tls: Vec::new(),
+            tls: ServerPlan { alpn: Alpn::Either, ..ServerPlan::default() },
             admin: SocketAddr::from(([127, 0, 0, 1], 9901)),
             state: "state".into(),
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -80,8 +92,10 @@ impl Default for Settings {
             hashing: Hashing::default(),
             expose_decision: false,
             trusted_proxies: Vec::new(),
+            proxy_protocol_from: Vec::new(),
             via: Some("banyan".into()),
             tracing: true,
+            http2: true,
             metrics: true,
             poll_ms: 2_000,
             debounce_ms: 50,

@@ -1,9 +1,13 @@
 //! Owns the values that describe an upstream; it never opens a connection.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
+
+use crate::tls::client::ClientTls;
 
 /// Indexes [`crate::snapshot::Snapshot::upstreams`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,16 +26,31 @@ pub struct Upstream {
     pub slo_p99_ms: u32,
     /// The most connections one worker opens to it, idle ones included.
     pub connections_max: u32,
-    /// Consecutive failures after which an endpoint is ejected; 0 turns ejection off.
-    pub eject_after_failures: u32,
-    /// How long an ejected endpoint stays out, in milliseconds.
-    pub eject_ms: u32,
+    /// The most requests at the same time, over all workers; 0 is no limit.
+    pub requests_max: u32,
+    /// How its endpoints are asked whether they are well; without it only requests tell.
+    pub health: Option<HealthCheck>,
+    /// When an endpoint that fails requests is left alone.
+    pub ejection: Ejection,
+    /// How long an endpoint takes to its full share of requests, in milliseconds; 0 is none.
+    pub slow_start_ms: u32,
+    /// What happens to requests when no endpoint is in service.
+    pub all_unhealthy: AllUnhealthy,
     /// Whether `Cloudflare-Workers-Version-Key` carries the targeting key.
     pub version_key: bool,
     /// Whether addresses that are not private are allowed.
     pub allow_public: bool,
     /// What changes on the way to it.
     pub rewrite: Rewrite,
+    /// How its connections are encrypted; `None` leaves them in the clear.
+    pub tls: Option<Arc<ClientTls>>,
+}
+
+impl Upstream {
+    /// The addresses of all endpoints; one that two names share comes twice.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.endpoints.iter().flat_map(|endpoint| endpoint.addresses.iter().copied())
+    }
 }
 
 /// Describes one address of an upstream as written, with what it resolved to.
@@ -45,6 +64,69 @@ pub struct Endpoint {
     pub port: u16,
     /// The addresses now known; empty while a name has not resolved.
     pub addresses: Box<[SocketAddr]>,
+}
+
+/// Says how endpoints are asked whether they are well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for, path and query.
+    pub target: PathAndQuery,
+    /// The `Host` of the question; else that of the rewrite, else the endpoint's.
+    pub host: Option<HeaderValue>,
+    /// From one question to the next in milliseconds, give or take the jitter.
+    pub interval_ms: u32,
+    /// From connecting to the response head, in milliseconds.
+    pub timeout_ms: u32,
+    /// Passed checks in a row after which an unhealthy endpoint is healthy.
+    pub healthy_after: u32,
+    /// Failed checks in a row after which a healthy endpoint is unhealthy.
+    pub unhealthy_after: u32,
+    /// The statuses that pass.
+    pub expect_status: RangeInclusive<u16>,
+}
+
+/// Says when an endpoint is left alone because requests to it fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row after which it is ejected; 0 turns ejection off.
+    pub after_failures: u32,
+    /// How long it stays out the first time, in milliseconds; the n-th time in a row n times as long.
+    pub ms: u32,
+    /// The longest that it stays out, in milliseconds.
+    pub ms_max: u32,
+    /// How many of the upstream's endpoints may be ejected at a time, in percent.
+    pub share_max_percent: u32,
+    /// Whether an answer with a 5xx status counts as a failure.
+    pub on_5xx: bool,
+}
+
+impl Ejection {
+    /// How many of `total` endpoints may be ejected at a time: one of two at least, and never all.
+    pub fn endpoints_max(&self, total: usize) -> usize {
+        let share = total.saturating_mul(self.share_max_percent as usize) / 100;
+        share.max(1).min(total.saturating_sub(1))
+    }
+
+    /// How long an endpoint stays out that is ejected for the `times`-th time in a row, in milliseconds.
+    pub fn out_ms(&self, times: u32) -> u32 {
+        self.ms.saturating_mul(times).min(self.ms_max)
+    }
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self { after_failures: 5, ms: 10_000, ms_max: 300_000, share_max_percent: 50, on_5xx: false }
+    }
+}
+
+/// Says what happens to requests when no endpoint is in service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AllUnhealthy {
+    /// All endpoints serve: the checks may be wrong, and nobody is worse off.
+    #[default]
+    Serve,
+    /// Requests are answered with 503 at once.
+    Refuse,
 }
 
 /// Limits how long the parts of an exchange may take, in milliseconds; 0 turns a limit off.

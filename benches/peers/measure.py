@@ -1,18 +1,18 @@
-"""Owns processes and figures: starting pinned, the CPU time of a process tree from /proc, one run of wrk.
+"""Owns processes and figures: starting pinned, the CPU time of a process tree from /proc, what a run cost.
 
 A run tells how much CPU everybody else used meanwhile, so that a disturbed one can be taken again.
 """
 
-import http.client
-import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from load import Load
 
 TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 30
@@ -22,6 +22,11 @@ def cpus() -> tuple[set[int], set[int]]:
     """The CPUs of the proxy and of everything else; the same ones where there is only one."""
     mine = sorted(os.sched_getaffinity(0))
     return {mine[0]}, set(mine[1:2] or mine[:1])
+
+
+def all_cpus() -> set[int]:
+    """All CPUs that we may use."""
+    return os.sched_getaffinity(0)
 
 
 def free_ports(count: int) -> list[int]:
@@ -106,6 +111,7 @@ class Run:
     requests_per_s: float
     p50_ms: float
     p99_ms: float
+    p999_ms: float
     # CPUs that were busy with something that is none of ours.
     others: float
 
@@ -118,64 +124,21 @@ def busy_seconds() -> float:
     return (sum(fields[:8]) - idle) / TICKS
 
 
-def children_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-class Failed(Exception):
-    """Requests went wrong: there is nothing to measure."""
-
-
-class Starved(Failed):
-    """Only timeouts, or no answer at all: what a machine does that is busy with something else."""
-
-
-def load(script: Path, url: str, seconds: float, answer_bytes: int, cpu: set[int]) -> dict:
-    """Runs wrk and gives what its script printed; a failed request or a short answer is an error."""
-    command = ["wrk", "-t1", "-c64", f"-d{max(1, round(seconds))}s", "-s", str(script), url]
-    output = subprocess.run(
-        command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, cpu)
-    )
-    lines = [line for line in output.stdout.splitlines() if line.startswith("{")]
-    if output.returncode != 0 or not lines:
-        raise Failed(f"wrk: {output.stdout}{output.stderr}")
-    result = json.loads(lines[-1])
-    failed = {kind: result[kind] for kind in ("connect", "read", "write", "status", "timeout") if result[kind]}
-    if failed or not result["requests"]:
-        kind = Starved if not failed.keys() - {"timeout"} else Failed
-        raise kind(f"of {result['requests']} requests failed: {failed}")
-    if result["bytes"] < result["requests"] * answer_bytes:
-        raise Failed(f"{result['bytes']} bytes are too few for {result['requests']} answers")
-    return result
-
-
-def run(
-    proxy: Process, origins: Process, script: Path, url: str, seconds: float, answer_bytes: int, cpu: set[int]
-) -> Run:
+def run(proxy: Process, origins: Process, take: Callable[[], Load]) -> Run:
     """Loads the proxy and gives what it cost."""
-    started, busy, mine = time.monotonic(), busy_seconds(), sum(origins.cpu()) + children_seconds()
+    started, busy, mine = time.monotonic(), busy_seconds(), sum(origins.cpu()) + sum(os.times()[:4])
     user, system = proxy.cpu()
-    result = load(script, url, seconds, answer_bytes, cpu)
+    seen = take()
     after_user, after_system = proxy.cpu()
     elapsed = time.monotonic() - started
     total = (after_user - user) + (after_system - system)
-    ours = total + sum(origins.cpu()) + children_seconds() - mine
+    ours = total + sum(origins.cpu()) + sum(os.times()[:4]) - mine
     return Run(
-        cpu_us=total / result["requests"] * 1e6,
-        user_us=(after_user - user) / result["requests"] * 1e6,
-        requests_per_s=result["requests"] / result["seconds"],
-        p50_ms=result["p50_us"] / 1000,
-        p99_ms=result["p99_us"] / 1000,
+        cpu_us=total / seen.requests * 1e6,
+        user_us=(after_user - user) / seen.requests * 1e6,
+        requests_per_s=seen.requests / seen.seconds,
+        p50_ms=seen.p50_ms,
+        p99_ms=seen.p99_ms,
+        p999_ms=seen.p999_ms,
         others=max(0.0, (busy_seconds() - busy - ours) / elapsed),
     )
-
-
-def ask(connection: http.client.HTTPConnection, method: str, path: str, body=None, headers=None) -> bytes:
-    """One request whose answer must be a 200."""
-    connection.request(method, path, body, headers or {})
-    response = connection.getresponse()
-    content = response.read()
-    if response.status != 200:
-        raise SystemExit(f"{method} {path} at port {connection.port}: status {response.status}: {content[:200]!r}")
-    return content

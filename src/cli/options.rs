@@ -16,6 +16,8 @@ use crate::config::{Diagnostic, Report, Severity, did_you_mean};
 use crate::flag::Hashing;
 use crate::network::Network;
 use crate::settings::{LogFormat, Settings};
+use crate::tls::Alpn;
+use crate::tls::server::{ClientAuth, ServerPlan, UnknownNames};
 
 /// A closed set of words and what each means.
 pub(super) type Choices<T, const N: usize> = [(&'static str, T); N];
@@ -24,6 +26,10 @@ pub(super) const HASHINGS: Choices<Hashing, 2> = [("v3", Hashing::V3), ("v2", Ha
 pub(super) const LOG_FORMATS: Choices<LogFormat, 2> = [("json", LogFormat::Json), ("text", LogFormat::Text)];
 pub(super) const ACCESS_LOGS: Choices<AccessLog, 3> =
     [("json", AccessLog(Some(LogFormat::Json))), ("text", AccessLog(Some(LogFormat::Text))), ("off", AccessLog(None))];
+pub(super) const CLIENT_AUTHS: Choices<ClientAuth, 3> =
+    [("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
+pub(super) const UNKNOWN_NAMES: Choices<UnknownNames, 2> =
+    [("default", UnknownNames::Default), ("refuse", UnknownNames::Refuse)];
 pub(super) const SWITCH: Choices<bool, 2> = [("on", true), ("off", false)];
 
 /// More workers than this are a slip of the finger.
@@ -43,9 +49,33 @@ pub struct SettingOptions {
     /// The directory of route files [default: routes].
     #[arg(long, env = "BANYAN_ROUTES", value_name = "DIR")]
     pub routes: Option<PathBuf>,
-    /// Where clients connect; may repeat [default: 127.0.0.1:8080].
+    /// Where clients connect in the clear; may repeat [default: 127.0.0.1:8080, or nowhere with --listen-tls].
     #[arg(long, env = "BANYAN_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     pub listen: Vec<SocketAddr>,
+    /// Where clients connect over TLS; may repeat [default: nowhere].
+    #[arg(long, env = "BANYAN_LISTEN_TLS", value_name = "ADDR", value_delimiter = ',')]
+    pub listen_tls: Vec<SocketAddr>,
+    /// A PEM file with a certificate and its chain; may repeat, the first is shown to clients that name nobody.
+    #[arg(long, env = "BANYAN_TLS_CERTIFICATE", value_name = "FILE", value_delimiter = ',')]
+    pub tls_certificate: Vec<PathBuf>,
+    /// The PEM file with the key of a certificate; as many as certificates, in the same order.
+    #[arg(long, env = "BANYAN_TLS_KEY", value_name = "FILE", value_delimiter = ',')]
+    pub tls_key: Vec<PathBuf>,
+    /// A directory of certificates: NAME.crt with NAME.key, and directories with tls.crt and tls.key.
+    #[arg(long, env = "BANYAN_TLS_DIRECTORY", value_name = "DIR")]
+    pub tls_directory: Option<PathBuf>,
+    /// A PEM file with the authorities that sign the certificates of clients.
+    #[arg(long, env = "BANYAN_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Whether clients show a certificate [default: required with --tls-client-ca, else off].
+    #[arg(long, env = "BANYAN_TLS_CLIENT_AUTH", value_name = "WHETHER", value_parser = one_of(CLIENT_AUTHS))]
+    pub tls_client_auth: Option<ClientAuth>,
+    /// What a client gets that asks for a name without a certificate: the first one, or an alert [default: default].
+    #[arg(long, env = "BANYAN_TLS_UNKNOWN_SNI", value_name = "WHAT", value_parser = one_of(UNKNOWN_NAMES))]
+    pub tls_unknown_sni: Option<UnknownNames>,
+    /// Networks whose connections begin with a PROXY protocol header, such as 10.0.0.0/8 [default: none].
+    #[arg(long, env = "BANYAN_PROXY_PROTOCOL_FROM", value_name = "NETS", value_delimiter = ',')]
+    pub proxy_protocol_from: Vec<Network>,
     /// Where health, readiness and metrics are served [default: 127.0.0.1:9901].
     #[arg(long, env = "BANYAN_ADMIN", value_name = "ADDR")]
     pub admin: Option<SocketAddr>,
@@ -83,6 +113,9 @@ pub struct SettingOptions {
     /// Whether `traceparent` is passed on or made [default: on].
     #[arg(long, env = "BANYAN_TRACING", value_name = "ON", value_parser = one_of(SWITCH))]
     pub tracing: Option<bool>,
+    /// Whether clients may speak HTTP/2 [default: on].
+    #[arg(long, env = "BANYAN_HTTP2", value_name = "ON", value_parser = one_of(SWITCH))]
+    pub http2: Option<bool>,
     /// Whether requests are counted for /metrics [default: on].
     #[arg(long, env = "BANYAN_METRICS", value_name = "ON", value_parser = one_of(SWITCH))]
     pub metrics: Option<bool>,
@@ -153,6 +186,7 @@ pub fn settle(given: &SettingOptions, variables: impl Iterator<Item = OsString>)
     let file = given.settings.as_deref().map(|path| settings_file::read(path, &mut report)).unwrap_or_default();
     let settings = cook(given, &file);
     contradictions(&settings, &mut report);
+    tls_contradictions(&settings, given, &file, &mut report);
     report.sort();
     if report.has_errors() { Err(report) } else { Ok(settings) }
 }
@@ -170,11 +204,16 @@ fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
         };
     }
     let workers = given.workers.or(file.workers).and_then(|workers| NonZeroUsize::new(workers.into()));
+    let listen_tls = first_list(&given.listen_tls, &file.listen_tls, Vec::new());
+    // Who asks for TLS does not ask for a port in the clear.
+    let listen = if listen_tls.is_empty() { default.listen } else { Vec::new() };
     let via = given.via.clone().or_else(|| file.via.clone());
     Settings {
         flags: first!(flags),
         routes: first!(routes),
-        listen: first_list(&given.listen, &file.listen, default.listen),
+        listen: first_list(&given.listen, &file.listen, listen),
+        listen_tls,
+        tls: tls(given, file, first!(http2), default.tls),
         admin: first!(admin),
         state: first!(state),
         workers: workers.unwrap_or(default.workers),
@@ -185,14 +224,32 @@ fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
         hashing: first!(hashing),
         expose_decision: first!(expose_decision),
         trusted_proxies: first_list(&given.trusted_proxies, &file.trusted_proxies, default.trusted_proxies),
+        proxy_protocol_from: first_list(&given.proxy_protocol_from, &file.proxy_protocol_from, Vec::new()),
         via: via.map_or(default.via, |via| via.0),
         tracing: first!(tracing),
+        http2: first!(http2),
         metrics: first!(metrics),
         poll_ms: first!(poll_ms),
         debounce_ms: first!(debounce_ms),
         dns_interval_ms: first!(dns_interval_ms),
         last_good: first!(last_good),
         limits,
+    }
+}
+
+fn tls(given: &SettingOptions, file: &SettingOptions, http2: bool, default: ServerPlan) -> ServerPlan {
+    // Certificates and keys belong together: both come from the same source.
+    let source = if given.tls_certificate.is_empty() && given.tls_key.is_empty() { file } else { given };
+    let client_ca = given.tls_client_ca.clone().or_else(|| file.tls_client_ca.clone());
+    // Who names authorities wants them to count.
+    let unsaid = if client_ca.is_some() { ClientAuth::Required } else { ClientAuth::Off };
+    ServerPlan {
+        pairs: source.tls_certificate.iter().cloned().zip(source.tls_key.iter().cloned()).collect(),
+        directory: given.tls_directory.clone().or_else(|| file.tls_directory.clone()),
+        client_ca,
+        client_auth: given.tls_client_auth.or(file.tls_client_auth).unwrap_or(unsaid),
+        unknown_names: given.tls_unknown_sni.or(file.tls_unknown_sni).unwrap_or(default.unknown_names),
+        alpn: if http2 { Alpn::Either } else { Alpn::Http1 },
     }
 }
 
@@ -205,18 +262,40 @@ fn contradictions(settings: &Settings, report: &mut Report) {
         report.push(Diagnostic::new(Severity::Error, code, None, message).help(help));
     };
     // Port 0 is another port for each listener.
-    if settings.admin.port() != 0 && settings.listen.contains(&settings.admin) {
+    let listen = [&*settings.listen, &settings.listen_tls].concat();
+    if settings.admin.port() != 0 && listen.contains(&settings.admin) {
         let message = format!("`listen` and `admin` are both {}", settings.admin);
         refuse("same-address", message, "health and metrics must not be reached by clients: give admin its own port");
     }
-    let twice =
-        settings.listen.iter().enumerate().find(|(at, one)| one.port() != 0 && settings.listen[..*at].contains(one));
+    let twice = listen.iter().enumerate().find(|(at, one)| one.port() != 0 && listen[..*at].contains(one));
     if let Some((_, twice)) = twice {
         refuse("same-address", format!("`listen` names {twice} twice"), "remove one of the two");
     }
     if settings.flags == settings.routes {
         let message = format!("`flags` and `routes` are both `{}`", settings.flags.display());
         refuse("same-directory", message, "keep flag files and route files in directories of their own");
+    }
+}
+
+fn tls_contradictions(settings: &Settings, given: &SettingOptions, file: &SettingOptions, report: &mut Report) {
+    let mut refuse = |message: String, help: &str| {
+        report.push(Diagnostic::new(Severity::Error, "tls-settings", None, message).help(help));
+    };
+    for source in [given, file] {
+        let (certificates, keys) = (source.tls_certificate.len(), source.tls_key.len());
+        if certificates != keys {
+            let message = format!("there are {certificates} of `tls_certificate` and {keys} of `tls_key`");
+            refuse(message, "give each certificate its key, in the same order");
+        }
+    }
+    let plan = &settings.tls;
+    if !settings.listen_tls.is_empty() && plan.pairs.is_empty() && plan.directory.is_none() {
+        let help = "give --tls-certificate FILE with --tls-key FILE, or --tls-directory DIR";
+        refuse("`listen_tls` needs a certificate".to_owned(), help);
+    }
+    if plan.client_auth != ClientAuth::Off && plan.client_ca.is_none() {
+        let help = "name the authorities that sign the certificates of clients: --tls-client-ca FILE";
+        refuse("`tls_client_auth` has nobody to trust".to_owned(), help);
     }
 }
 

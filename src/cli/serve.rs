@@ -12,13 +12,16 @@ use crate::compile;
 use crate::config::{FileSet, Format, Report, Severity};
 use crate::control::{self, ControlPlan, SetHash, Standing};
 use crate::head::{Policy, TraceMode};
+use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::listen::{self, Offer, Sockets};
+use crate::listen::{self, Offer, Sockets, Transport};
 use crate::network;
 use crate::observe::{self, AccessLog, LogOptions, Metrics};
 use crate::proxy;
 use crate::settings::{LogFormat, Settings};
 use crate::snapshot::{Snapshot, Store};
+use crate::tls::FileError;
+use crate::tls::server::ServerTls;
 
 /// How long the last lines of the logs may take to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
@@ -38,6 +41,8 @@ pub(crate) enum StartError {
         "admin would listen on {0}, which is not loopback; use a loopback address, or a private one behind a firewall"
     )]
     AdminPublic(SocketAddr),
+    #[error("no certificates for TLS: {0}")]
+    Certificates(String),
     #[error("`{0}` cannot stand in Via")]
     Via(Box<str>),
     #[error("cannot start a thread: {0}")]
@@ -106,7 +111,7 @@ impl Router {
             None => (open_sockets(settings)?, None),
         };
         if !sockets.has_clients() {
-            sockets.open_clients(&settings.listen, settings.workers.get())?;
+            sockets.open_clients(&client_addresses(settings), settings.workers.get())?;
         }
         if successor.is_some() {
             warn_of_other_addresses(&sockets, settings);
@@ -121,12 +126,13 @@ impl Router {
         let lifecycle = Lifecycle::default();
         let access_log = start_access_log(settings, &metrics)?;
         let hands = sockets.deal(settings.workers.get())?;
-        let options = proxy_options(settings, access_log.clone())?;
-        let workers = proxy::start(hands, options, &store, &metrics, &lifecycle)?;
-        let control = control::start(ControlPlan {
-            standing,
-            ..control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?
-        })?;
+        let tls = server_tls(settings, &sockets)?;
+        let options = proxy::Options { tls: tls.clone(), ..proxy_options(settings, access_log.clone())? };
+        let health = Arc::new(HealthRegistry::default());
+        health.follow(&store.snapshot().upstreams);
+        let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
+        let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
+        let control = control::start(ControlPlan { health, tls, standing, ..plan })?;
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
@@ -154,17 +160,34 @@ fn open_sockets(settings: &Settings) -> Result<Sockets, StartError> {
     if let Some(passed) = Sockets::from_activation(settings.admin)? {
         return Ok(passed);
     }
-    Ok(Sockets::open(&settings.listen, settings.admin, settings.workers.get())?)
+    Ok(Sockets::open(&client_addresses(settings), settings.admin, settings.workers.get())?)
+}
+
+/// Where clients connect, and what they speak there first.
+fn client_addresses(settings: &Settings) -> Vec<(SocketAddr, Transport)> {
+    let plain = settings.listen.iter().map(|address| (*address, Transport::Plain));
+    plain.chain(settings.listen_tls.iter().map(|address| (*address, Transport::Tls))).collect()
+}
+
+/// Reads the certificates; without a listener for them nobody needs any.
+fn server_tls(settings: &Settings, sockets: &Sockets) -> Result<Option<Arc<ServerTls>>, StartError> {
+    if sockets.addresses_of(Transport::Tls).is_empty() {
+        return Ok(None);
+    }
+    let told = |errors: Vec<FileError>| {
+        StartError::Certificates(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    };
+    ServerTls::load(settings.tls.clone()).map(Some).map_err(told)
 }
 
 /// Sockets that were taken over stay where they are, whatever the settings say.
 fn warn_of_other_addresses(sockets: &Sockets, settings: &Settings) {
-    let taken = sockets.client_addresses();
+    let taken = |(address, transport): &(SocketAddr, Transport)| sockets.addresses_of(*transport).contains(address);
     let admin = sockets.admin.local_addr().ok();
-    let other = settings.listen.iter().any(|wanted| wanted.port() != 0 && !taken.contains(wanted));
+    let other = client_addresses(settings).iter().any(|wanted| wanted.0.port() != 0 && !taken(wanted));
     if other || (settings.admin.port() != 0 && admin != Some(settings.admin)) {
         tracing::warn!(
-            "the sockets of the running process are taken over, so other addresses in --listen and --admin are not used; \
+            "the sockets of the running process are taken over, so other addresses in --listen, --listen-tls and --admin are not used; \
              stop the running process first to change them, or use another --state"
         );
     }
@@ -238,6 +261,9 @@ fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Res
         limits: settings.limits.clone(),
         policy,
         expose_decision: settings.expose_decision,
+        proxy_protocol_from: settings.proxy_protocol_from.clone().into(),
+        tls: None,
+        http2: settings.http2,
         metrics: settings.metrics,
         access_log,
     })
@@ -282,9 +308,16 @@ fn control_plan(
 
 /// Says once that both addresses accept; scripts wait for this line.
 fn announce(sockets: &Sockets, settings: &Settings) {
-    let listen: Vec<String> = sockets.client_addresses().iter().map(SocketAddr::to_string).collect();
+    let listen: Vec<String> = sockets.addresses_of(Transport::Plain).iter().map(SocketAddr::to_string).collect();
     let admin = sockets.admin.local_addr().map(|address| address.to_string()).unwrap_or_default();
-    tracing::info!(listen = listen.join(","), admin, workers = settings.workers.get(), "listening");
+    let listen_tls: Vec<String> = sockets.addresses_of(Transport::Tls).iter().map(SocketAddr::to_string).collect();
+    tracing::info!(
+        listen = listen.join(","),
+        listen_tls = listen_tls.join(","),
+        admin,
+        workers = settings.workers.get(),
+        "listening"
+    );
 }
 
 /// Offers the sockets to a later process, and drains when one has taken them.

@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use super::limit_names;
 use super::options::{
-    ACCESS_LOGS, Choices, HASHINGS, INTERVAL_MAX_MS, LOG_FORMATS, SWITCH, SettingOptions, WORKERS_MAX, via,
+    ACCESS_LOGS, CLIENT_AUTHS, Choices, HASHINGS, INTERVAL_MAX_MS, LOG_FORMATS, SWITCH, SettingOptions, UNKNOWN_NAMES,
+    WORKERS_MAX, via,
 };
 use crate::config::{self, Diagnostic, Fields, FileSet, Kind, Node, Report, Text, did_you_mean};
 use crate::limits::Limits;
+use crate::tls::server::ClientAuth;
 
 /// Reads a settings file; findings go to `report`.
 pub(super) fn read(path: &Path, report: &mut Report) -> SettingOptions {
@@ -30,6 +32,14 @@ fn settings(node: &Node, report: &mut Report) -> Option<SettingOptions> {
         flags: fields.text("flags", report).map(path),
         routes: fields.text("routes", report).map(path),
         listen: parsed_list(&mut fields, "listen", "an address with a port, such as 127.0.0.1:8080", report),
+        listen_tls: parsed_list(&mut fields, "listen_tls", "an address with a port, such as 0.0.0.0:443", report),
+        tls_certificate: parsed_list(&mut fields, "tls_certificate", "a file", report),
+        tls_key: parsed_list(&mut fields, "tls_key", "a file", report),
+        tls_directory: fields.text("tls_directory", report).map(path),
+        tls_client_ca: fields.text("tls_client_ca", report).map(path),
+        tls_client_auth: tls_client_auth(&mut fields, report),
+        tls_unknown_sni: choice(&mut fields, "tls_unknown_sni", UNKNOWN_NAMES, report),
+        proxy_protocol_from: parsed_list(&mut fields, "proxy_protocol_from", "a network, such as 10.0.0.0/8", report),
         admin: parsed(&mut fields, "admin", "an address with a port, such as 127.0.0.1:9901", report),
         state: fields.text("state", report).map(path),
         workers: fields.number("workers", 0..=WORKERS_MAX.into(), report).and_then(|n| n.try_into().ok()),
@@ -48,6 +58,7 @@ fn settings(node: &Node, report: &mut Report) -> Option<SettingOptions> {
             }
         }),
         tracing: switch(&mut fields, "tracing", report),
+        http2: switch(&mut fields, "http2", report),
         metrics: switch(&mut fields, "metrics", report),
         poll_ms: fields.number32("poll_ms", 0..=INTERVAL_MAX_MS, report),
         debounce_ms: fields.number32("debounce_ms", 0..=60_000, report),
@@ -101,6 +112,14 @@ fn switch(fields: &mut Fields<'_>, name: &'static str, report: &mut Report) -> O
     match fields.node(name)?.kind {
         Kind::Bool(value) => Some(value),
         _ => choice(fields, name, SWITCH, report),
+    }
+}
+
+/// `off` may have been read as a boolean.
+fn tls_client_auth(fields: &mut Fields<'_>, report: &mut Report) -> Option<ClientAuth> {
+    match fields.node("tls_client_auth")?.kind {
+        Kind::Bool(false) => Some(ClientAuth::Off),
+        _ => choice(fields, "tls_client_auth", CLIENT_AUTHS, report),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::routes::Names;
 use crate::config::{Diagnostic, Place, Report, RouteDoc, Severity, TargetDoc, Text, VariantDoc, did_you_mean};
 use crate::flag::Flag;
-use crate::snapshot::{Choice, Leg, LegId, LegLabels};
+use crate::snapshot::{Choice, Leg, LegId, LegLabels, Overflow};
 use crate::upstream::UpstreamId;
 
 /// What the leg of a fallback is called in metrics and logs.
@@ -74,6 +74,12 @@ fn plain(doc: &RouteDoc, name: &Text, book: &mut LegBook<'_>, report: &mut Repor
         report.push(found.also(&name.place, "its upstream").help("use `variants` or `migration` to choose by a flag"));
         return None;
     }
+    if let Some(extra) = &doc.overflow {
+        let message = format!("the route `{}` has one upstream, so there is none to overflow to", doc.name.text);
+        let found = Diagnostic::error("bad-overflow", &extra.place, message);
+        report.push(found.also(&name.place, "its upstream").help("remove `overflow`"));
+        return None;
+    }
     let upstream = book.names.upstream(name, report)?;
     Some(Choice::Always(book.leg(doc, None, upstream)))
 }
@@ -110,6 +116,7 @@ fn split(
         }
     }
     let fallback = split_fallback(doc, place, variants, names, report);
+    let overflow = overflow(doc, Overflow::All, report);
     if let Some((_, flag)) = flag {
         unknown_variants(doc, variants.iter().map(|(name, _)| name), flag, names, report);
         unmapped_variants(doc, place, variants, flag, names, report);
@@ -127,7 +134,7 @@ fn split(
         Some(book.leg(doc, Some(&variant.name), (*upstream)?))
     });
     let legs = legs.collect();
-    Some(Choice::ByFlag { flag: id, legs, fallback: book.leg(doc, Some(FALLBACK), fallback) })
+    Some(Choice::ByFlag { flag: id, legs, fallback: book.leg(doc, Some(FALLBACK), fallback), overflow })
 }
 
 fn split_fallback(
@@ -151,6 +158,20 @@ fn split_fallback(
         return None;
     }
     names.upstream(fallback, report)
+}
+
+/// What overflows where the route wants it; `kind` is what may on a route of this form.
+fn overflow(doc: &RouteDoc, kind: Overflow, report: &mut Report) -> Overflow {
+    match doc.overflow.as_ref().map(|text| (&*text.text, text)) {
+        None => Overflow::Never,
+        Some((FALLBACK, _)) => kind,
+        Some((other, text)) => {
+            let message = format!("`overflow` cannot be `{other}`");
+            let help = "write `overflow: fallback`: what serves when the flag fails also serves what is too much";
+            report.push(Diagnostic::error("bad-overflow", &text.place, message).help(help));
+            Overflow::Never
+        }
+    }
 }
 
 fn unknown_variants<'t>(
@@ -208,6 +229,7 @@ fn migration(
         report.push(found.also(&sides[0].place, "legacy").help("name the two systems of the migration"));
     }
     let fallback = migration_fallback(doc, report)?;
+    let overflow = overflow(doc, Overflow::Reads, report);
     let (id, flag) = flag?;
     if !only_stages(doc, flag, names, report) {
         return None;
@@ -223,7 +245,7 @@ fn migration(
     let (legacy, modern) = (legacy?, modern?);
     let legs =
         stages.map(|stage| Some(book.leg(doc, Some(stage.name), if stage.modern { modern } else { legacy }))).collect();
-    Some(Choice::ByFlag { flag: id, legs, fallback: book.leg(doc, Some(FALLBACK), legacy) })
+    Some(Choice::ByFlag { flag: id, legs, fallback: book.leg(doc, Some(FALLBACK), legacy), overflow })
 }
 
 /// The stage that serves when the flag fails; legacy serves in both that are allowed.

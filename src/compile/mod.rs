@@ -1,10 +1,12 @@
 //! Owns the way from documents to a snapshot: cross-check and compile; it never publishes.
 
+mod client_tls;
 mod documents;
 mod endpoint;
 mod flag_warnings;
 mod flags;
 mod guard;
+mod health;
 mod identity;
 mod legs;
 mod matcher;

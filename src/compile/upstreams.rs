@@ -6,19 +6,16 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Options, endpoint};
+use super::{Options, client_tls, endpoint, health};
 use crate::config::{Diagnostic, Report, RewriteDoc, Text, UpstreamDoc};
 use crate::snapshot::Snapshot;
+use crate::tls::Alpn;
 use crate::upstream::{Endpoint, Rewrite, Timeouts, Upstream, UpstreamId};
 
 /// The objective of an upstream that names none.
 const SLO_P99_MS: u32 = 500;
 /// Connections of one worker to an upstream that names no limit (rule L8).
 const CONNECTIONS_MAX: u32 = 1024;
-/// Failures in a row after which an endpoint is left alone for a while.
-const EJECT_AFTER_FAILURES: u32 = 5;
-/// How long that is.
-const EJECT_MS: u32 = 10_000;
 
 /// The compiled upstreams.
 #[derive(Debug, Default)]
@@ -70,14 +67,12 @@ pub(super) fn compile(
 
 fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mut Report) -> Option<Upstream> {
     protocol(doc.protocol.as_ref(), report);
-    if let Some(place) = &doc.health {
-        let message =
-            format!("`health` of upstream `{}` is not in force in this version: nothing is asked", doc.name.text);
-        let help = "endpoints that fail are left alone for `eject_ms` after `eject_after_failures` failures in a row";
-        report.push(Diagnostic::note("not-in-force", place, message).help(help));
-    }
     let rewrite = rewrite(&doc.rewrite, report);
+    let health = doc.health.as_ref().map(|written| health::check(written, report));
+    let ejection = health::ejection(doc, report);
+    let all_unhealthy = health::all_unhealthy(doc.all_unhealthy.as_ref(), report);
     let endpoints = endpoints(doc, options, known, report)?;
+    let tls = client_tls::compile(doc, Alpn::Http1, report)?;
     let default = Timeouts::default();
     Some(Upstream {
         name: doc.name.text.clone(),
@@ -91,11 +86,15 @@ fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mu
         },
         slo_p99_ms: doc.slo_p99_ms.unwrap_or(SLO_P99_MS),
         connections_max: doc.connections_max.unwrap_or(CONNECTIONS_MAX),
-        eject_after_failures: doc.eject_after_failures.unwrap_or(EJECT_AFTER_FAILURES),
-        eject_ms: doc.eject_ms.unwrap_or(EJECT_MS),
+        requests_max: doc.requests_max.unwrap_or(0),
+        health: health.flatten(),
+        ejection,
+        slow_start_ms: doc.slow_start_ms.unwrap_or(0),
+        all_unhealthy,
         version_key: doc.version_key,
         allow_public: doc.allow_public,
         rewrite: rewrite?,
+        tls,
     })
 }
 
@@ -215,7 +214,7 @@ fn header(text: &Text, report: &mut Report) -> Option<HeaderName> {
     Some(name)
 }
 
-fn authority(text: &Text, report: &mut Report) -> Option<HeaderValue> {
+pub(super) fn authority(text: &Text, report: &mut Report) -> Option<HeaderValue> {
     let found = text.text.parse::<http::uri::Authority>().ok().filter(|authority| !authority.as_str().contains('@'));
     if found.is_none() {
         let message = format!("`{}` cannot stand in Host", text.text);

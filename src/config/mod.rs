@@ -17,7 +17,8 @@ pub use files::{ConfigFile, FileSet};
 pub use node::{Kind, Node, Place};
 pub use render::{Format, Position, Positions};
 pub use route_file::{
-    ForceDoc, HeaderDoc, IdentityDoc, MatchDoc, RewriteDoc, RouteDoc, RouteFile, TargetDoc, UpstreamDoc, VariantDoc,
+    ForceDoc, HeaderDoc, HealthDoc, IdentityDoc, MatchDoc, RewriteDoc, RouteDoc, RouteFile, TargetDoc, TlsDoc,
+    UpstreamDoc, VariantDoc,
 };
 pub use suggest::{closest, did_you_mean};
 pub use yaml::parse;

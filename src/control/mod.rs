@@ -1,5 +1,5 @@
-//! Owns the control plane: watching files, publishing, names, signals, the admin listener. It never sees a request of
-//! the data plane; the two meet in the store, the metrics and the lifecycle.
+//! Owns the control plane: watching files, publishing, names, health checks, signals, the admin listener. It never sees a request of
+//! the data plane; the two meet in the store, the endpoints' health, the metrics and the lifecycle.
 //!
 //! Four threads: `control` runs a small tokio runtime for sockets, signals and names; `reload` reads, compiles,
 //! publishes and frees snapshots, one thing after the other; `break-glass` looks for the file `KILL` and ends overrides
@@ -9,6 +9,8 @@ mod admin;
 mod answer;
 mod archive;
 mod break_glass;
+mod certificates;
+mod checker;
 mod history;
 mod host;
 mod last_good;
@@ -36,9 +38,11 @@ use tokio::sync::watch;
 
 use crate::compile;
 use crate::config::FileSet;
+use crate::health::HealthRegistry;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::Store;
+use crate::tls::server::ServerTls;
 
 pub use history::{Action, Entry, ReadHistory, read_history};
 pub use last_good::last_good;
@@ -48,11 +52,13 @@ pub use resolver::resolve_names;
 pub use standing::Standing;
 
 use admin::Admin;
+use certificates::Certificates;
+use checker::{Bell, Checker};
 use history::Event;
 use host::AllowedHosts;
 use mailbox::Mailbox;
 use overrides::OverrideFile;
-use publications::Publications;
+use publications::{Followers, Publications};
 use publisher::Publisher;
 use reload::Reloader;
 use resolver::Resolver;
@@ -81,8 +87,12 @@ pub struct ControlPlan {
     pub admin_hosts: Vec<String>,
     /// The snapshot in force; only this control plane may publish in it.
     pub store: Arc<Store>,
+    /// What workers and checks know about endpoints.
+    pub health: Arc<HealthRegistry>,
     /// What is shown at `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// The certificates shown to clients, to be read again when they change.
+    pub tls: Option<Arc<ServerTls>>,
     /// The phases that signals advance.
     pub lifecycle: Lifecycle,
     /// Whether the kernel is asked to tell of changes; else only the poll sees them.
@@ -114,7 +124,9 @@ impl ControlPlan {
             admin,
             admin_hosts: Vec::new(),
             store,
+            health: Arc::default(),
             metrics: Metrics::new(),
+            tls: None,
             lifecycle: Lifecycle::default(),
             watch: true,
             signals: true,
@@ -238,7 +250,7 @@ impl AdminDoor {
 ///
 /// # Errors
 /// When the listener cannot be used, signals cannot be handled, or there are no threads.
-pub fn start(plan: ControlPlan) -> io::Result<Handle> {
+pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -248,12 +260,8 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
     let address = plan.admin.local_addr()?;
     let mailbox = Arc::new(Mailbox::default());
     let resolver = Resolver::new(Arc::clone(&plan.metrics));
-    let is_owed = plan.standing.is_owed;
-    let publications = Publications::new(Arc::clone(&plan.store), Arc::clone(&plan.metrics), plan.standing);
-    let scribe = Scribe::new(plan.state_dir.clone(), Arc::clone(&plan.metrics));
-    note_start(&publications, &scribe, is_owed);
-    let operator =
-        Operator::new(Arc::clone(&publications), Arc::clone(&scribe), Arc::clone(&mailbox), resolver.clone());
+    let checker = Checker::new(&plan);
+    let (publications, scribe, operator) = take_command(&mut plan, checker.bell(), &mailbox, &resolver);
     let listeners = plan.options.listeners.clone();
     let publisher = Publisher::new(Arc::clone(&publications), listeners, runtime.handle().clone(), resolver.clone());
     plan.admin.set_nonblocking(true)?;
@@ -283,6 +291,7 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
         state_dir: plan.state_dir.clone(),
         saved: None,
         publisher,
+        certificates: plan.tls.map(|tls| Certificates::new(tls, plan.metrics)),
         mailbox: Arc::clone(&mailbox),
         scribe: Arc::clone(&scribe),
     };
@@ -292,6 +301,7 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
     let (stop, stopped) = watch::channel(false);
     let (door, left) = watch::channel(false);
     let tasks = Tasks {
+        checks: checker.run(),
         names: resolver.run(plan.store, Arc::clone(&mailbox), Duration::from_millis(dns_interval_ms.into())),
         signals: signals::run(signals, plan.lifecycle.clone(), Arc::clone(&mailbox), operator.clone()),
         deadline: signals::drain_deadline(plan.lifecycle, plan.drain_timeout_ms),
@@ -311,6 +321,23 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.into()).spawn(run)
+}
+
+/// Makes what publishes, what writes, and what carries out orders.
+fn take_command(
+    plan: &mut ControlPlan,
+    checks: Bell,
+    mailbox: &Arc<Mailbox>,
+    resolver: &Resolver,
+) -> (Arc<Publications>, Arc<Scribe>, Operator) {
+    let standing = std::mem::take(&mut plan.standing);
+    let is_owed = standing.is_owed;
+    let followers = Followers { health: Arc::clone(&plan.health), checks };
+    let publications = Publications::new(Arc::clone(&plan.store), Arc::clone(&plan.metrics), followers, standing);
+    let scribe = Scribe::new(plan.state_dir.clone(), Arc::clone(&plan.metrics));
+    note_start(&publications, &scribe, is_owed);
+    let operator = Operator::new(Arc::clone(&publications), Arc::clone(&scribe), Arc::clone(mailbox), resolver.clone());
+    (publications, scribe, operator)
 }
 
 /// Says in the log and in the history what a process begins with.
@@ -333,15 +360,17 @@ fn note_start(publications: &Publications, scribe: &Scribe, is_owed: bool) {
 }
 
 /// What the runtime does at the same time.
-struct Tasks<N, S, D, A> {
+struct Tasks<C, N, S, D, A> {
+    checks: C,
     names: N,
     signals: S,
     deadline: D,
     admin: A,
 }
 
-impl<N, S, D, A> Tasks<N, S, D, A>
+impl<C, N, S, D, A> Tasks<C, N, S, D, A>
 where
+    C: Future<Output = ()>,
     N: Future<Output = ()>,
     S: Future<Output = ()>,
     D: Future<Output = ()>,
@@ -352,7 +381,9 @@ where
             tokio::select! {
                 // An error means that the handle is gone, which stops the plane too.
                 _ = stopped.wait_for(|stopped| *stopped) => {}
-                ((), (), (), ()) = async { tokio::join!(self.names, self.signals, self.deadline, self.admin) } => {}
+                ((), (), (), (), ()) = async {
+                    tokio::join!(self.checks, self.names, self.signals, self.deadline, self.admin)
+                } => {}
             }
         });
         // A name server that does not answer must not hold up the end.

@@ -10,9 +10,11 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::archive::{Archive, Kept};
+use super::checker::Bell;
 use super::overrides::{Book, Bound, Misfit, Note, bind};
 use super::{Standing, Status};
 use crate::flag::{Hashing, OverrideKind};
+use crate::health::HealthRegistry;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::{Snapshot, Store};
 
@@ -21,10 +23,18 @@ use crate::snapshot::{Snapshot, Store};
 pub(super) struct Publications {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
+    followers: Followers,
     status: watch::Sender<Status>,
     state: Mutex<State>,
     /// Snapshots or series of earlier generations may be left.
     untidy: AtomicBool,
+}
+
+/// Who keeps in step with the upstreams in force.
+#[derive(Debug)]
+pub(super) struct Followers {
+    pub(super) health: Arc<HealthRegistry>,
+    pub(super) checks: Bell,
 }
 
 /// What a publication is made of, besides the rules.
@@ -67,15 +77,21 @@ impl State {
 
 impl Publications {
     /// Takes over a store whose snapshot has the overrides that stand.
-    pub(super) fn new(store: Arc<Store>, metrics: Arc<Metrics>, standing: Standing) -> Arc<Self> {
+    pub(super) fn new(store: Arc<Store>, metrics: Arc<Metrics>, followers: Followers, standing: Standing) -> Arc<Self> {
         let current = store.snapshot();
         let mut archive = Archive::default();
         archive.keep(current.generation, Kept::of(&current));
         let status = watch::Sender::new(Status { generation: current.generation, attempts: 0, last: None });
         let Standing { book, glass, .. } = standing;
         let state = State { book, glass, held: None, archive, misfits: Vec::new() };
-        let publications =
-            Arc::new(Self { store, metrics, status, state: Mutex::new(state), untidy: AtomicBool::new(false) });
+        let publications = Arc::new(Self {
+            store,
+            metrics,
+            followers,
+            status,
+            state: Mutex::new(state),
+            untidy: AtomicBool::new(false),
+        });
         let mut state = publications.lock();
         let bound = bind(&state.book, state.glass.is_some(), &current.rules);
         publications.note_bound(&mut state, bound.in_force, bound.misfits);
@@ -209,10 +225,18 @@ impl Publications {
         let generation = current.generation + 1;
         let Bound { overrides, misfits, in_force } = bind(&state.book, state.glass.is_some(), &next.rules);
         let evicted = state.archive.keep(generation, next.clone());
-        let is_same = Arc::ptr_eq(&next.rules, &current.rules) && Arc::ptr_eq(&next.upstreams, &current.upstreams);
+        let same_upstreams = Arc::ptr_eq(&next.upstreams, &current.upstreams);
+        let is_same = same_upstreams && Arc::ptr_eq(&next.rules, &current.rules);
+        if !same_upstreams {
+            // First, so that workers find who waits for a check and who is in service at once.
+            self.followers.health.follow(&next.upstreams);
+        }
         let snapshot =
             Snapshot { generation, rules: next.rules, upstreams: next.upstreams, overrides: Arc::new(overrides) };
         self.store.swap(snapshot);
+        if !same_upstreams {
+            self.followers.checks.ring();
+        }
         self.untidy.store(true, Ordering::Release);
         self.metrics.control.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         if !is_same {

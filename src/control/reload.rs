@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::certificates::Certificates;
 use super::history::{Action, Event, changes};
 use super::mailbox::{Mailbox, Resolved, Task};
 use super::overrides::Source;
@@ -70,6 +71,7 @@ pub(super) struct Reloader {
     /// The content that is kept there, or could not be.
     pub(super) saved: Option<SetHash>,
     pub(super) publisher: Publisher,
+    pub(super) certificates: Option<Certificates>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) scribe: Arc<Scribe>,
 }
@@ -112,6 +114,9 @@ impl Reloader {
 
     /// Looks at the files; gives the set if it is in force and has no copy yet.
     fn reload(&mut self, cause: Cause) -> Option<Set> {
+        if let Some(certificates) = &mut self.certificates {
+            certificates.look(self.debounce);
+        }
         let started = Instant::now();
         let set = self.read();
         if cause != Cause::Request && [self.judged, self.in_force].contains(&Some(set.hash)) {

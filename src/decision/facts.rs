@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use http::header::COOKIE;
 
 use super::Head;
-use crate::attribute::Attribute;
+use crate::attribute::{Attribute, CertificateField};
 use crate::flag::{Context, Value, Var};
 use crate::route::{Params, query_value};
 use crate::snapshot::{IssuedCookie, Route, Rules};
@@ -103,6 +103,16 @@ impl<'s: 'r, 'r> Facts<'s, 'r> {
             Attribute::Host => Some(Cow::Borrowed(head.host)),
             Attribute::Route => Some(Cow::Borrowed(&self.route.name)),
             Attribute::ClientIp => Some(Cow::Owned(head.client.to_canonical().to_string())),
+            Attribute::Certificate(field) => {
+                let certificate = head.certificate?;
+                let text = match field {
+                    CertificateField::Subject => certificate.subject,
+                    CertificateField::Issuer => certificate.issuer,
+                    CertificateField::San => certificate.san?,
+                    CertificateField::Fingerprint => certificate.fingerprint,
+                };
+                Some(Cow::Borrowed(text))
+            }
             Attribute::Header(name) => text(head.headers.get(name)?.as_bytes()).map(Cow::Borrowed),
             Attribute::Cookie(name) => cookie(head, name).map(Cow::Borrowed),
             Attribute::Query(name) => query_value(head.query?, name),

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use crate::attribute::Attribute;
 use crate::flag::{Bucket, ErrorCode, Evaluation, Flag, FlagId, OverrideKind, Reason, Trace, VariantId};
 use crate::route::{Ambiguous, Match, Params, Request};
-use crate::snapshot::{Choice, IssuedCookie, Leg, Route, Rules, Ruling, Snapshot};
+use crate::snapshot::{Choice, IssuedCookie, Leg, Overflow, Route, Rules, Ruling, Snapshot};
 
 use facts::Facts;
 
@@ -33,10 +33,25 @@ pub struct Head<'r> {
     pub client: IpAddr,
     /// Whether the client came over TLS (an issued cookie is `Secure` then).
     pub secure: bool,
+    /// Who the client is by its certificate, if it showed one.
+    pub certificate: Option<Certificate<'r>>,
     /// The wall clock in seconds since the epoch, for `$flagd.timestamp`.
     pub now_unix_s: i64,
     /// Makes a fresh targeting key for a visitor without one.
     pub fresh_key: fn() -> String,
+}
+
+/// Who a client is, by a certificate that was verified.
+#[derive(Debug, Clone, Copy)]
+pub struct Certificate<'r> {
+    /// The subject in the form of RFC 4514.
+    pub subject: &'r str,
+    /// The issuer in the same form.
+    pub issuer: &'r str,
+    /// The first alternative name that is a host name or a URI.
+    pub san: Option<&'r str>,
+    /// The SHA-256 in hexadecimal.
+    pub fingerprint: &'r str,
 }
 
 /// Who serves a request, and why.
@@ -46,9 +61,11 @@ pub struct Decision<'s> {
     pub route: &'s Route,
     /// The leg that serves.
     pub leg: &'s Leg,
+    /// The leg that serves if the chosen upstream takes no more; `None` where the route or the method has none.
+    pub overflow: Option<&'s Leg>,
     /// What happened to the flag; `None` on a route without one.
     pub flag: Option<FlagOutcome<'s>>,
-    /// The targeting key, if the request has one and the serving upstream wants it (its `version_key`).
+    /// The targeting key, if the request has one and an upstream that may serve wants it (its `version_key`).
     pub targeting_key: Option<Box<str>>,
     /// A `Set-Cookie` for the answer, where a targeting key was issued.
     ///
@@ -75,6 +92,8 @@ pub struct FlagOutcome<'s> {
     pub forced: bool,
     /// The kind of override that decided; `None` when the files or a tester did.
     pub overridden: Option<OverrideKind>,
+    /// The fallback serves because the chosen upstream was full.
+    pub overflow: bool,
 }
 
 /// Why there is no decision about a request.
@@ -109,17 +128,21 @@ pub fn decide<'s>(snapshot: &'s Snapshot, head: &Head<'_>) -> Result<Decision<'s
     let rules = &*snapshot.rules;
     let Match { payload: route, params } = find(rules, head)?;
     let facts = Facts::new(rules, head, route, params);
-    let (leg, flag) = match &route.choice {
-        Choice::Always(leg) => (leg, None),
-        Choice::ByFlag { flag, legs, fallback } => {
+    let (leg, flag, overflow) = match &route.choice {
+        Choice::Always(leg) => (leg, None, None),
+        Choice::ByFlag { flag, legs, fallback, overflow } => {
             let (leg, outcome) = choose(snapshot, *flag, legs, fallback, &facts);
-            (leg, Some(outcome))
+            let may_overflow = overflows(*overflow, head.method) && leg.upstream != fallback.upstream;
+            (leg, Some(outcome), may_overflow.then_some(fallback))
         }
     };
-    let wants_key = snapshot.upstreams.get(leg.upstream.0 as usize).is_some_and(|upstream| upstream.version_key);
+    let wants_key =
+        |leg: &Leg| snapshot.upstreams.get(leg.upstream.0 as usize).is_some_and(|upstream| upstream.version_key);
+    let wants_key = wants_key(leg) || overflow.is_some_and(wants_key);
     Ok(Decision {
         route,
         leg,
+        overflow,
         flag,
         targeting_key: if wants_key { facts.known_key().map(Into::into) } else { None },
         set_cookie: facts.issued_key().and_then(|(cookie, key)| set_cookie(cookie, key, head.secure)),
@@ -139,6 +162,17 @@ pub fn explain<'s>(snapshot: &'s Snapshot, head: &Head<'_>) -> Option<Explanatio
     let (trace, _) = snapshot.explain(id, &facts)?;
     let (targeting_key, source) = facts.asked_key().unzip();
     Some(Explanation { flag, trace, targeting_key: targeting_key.map(Into::into), source: source.flatten() })
+}
+
+impl<'s> Decision<'s> {
+    /// What is decided instead when the chosen upstream takes no more.
+    ///
+    /// The visitor's variant stays what it is: only this request goes to the fallback, if it may.
+    pub fn overflowed(self) -> Self {
+        let Some(leg) = self.overflow else { return self };
+        let flag = self.flag.map(|outcome| FlagOutcome { variant: None, overflow: true, ..outcome });
+        Self { leg, overflow: None, flag, ..self }
+    }
 }
 
 impl<'r> Head<'r> {
@@ -193,6 +227,15 @@ fn choose<'s: 'r, 'r>(
     }
 }
 
+/// Whether a request may go to the fallback while the chosen upstream is full.
+fn overflows(overflow: Overflow, method: &Method) -> bool {
+    match overflow {
+        Overflow::Never => false,
+        Overflow::Reads => matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),
+        Overflow::All => true,
+    }
+}
+
 fn leg(legs: &[Option<Leg>], variant: VariantId) -> Option<&Leg> {
     legs.get(usize::from(variant.0))?.as_ref()
 }
@@ -203,7 +246,7 @@ fn failed(code: ErrorCode, bucket: Option<Bucket>) -> Evaluation {
 
 fn outcome<'s>(key: &'s str, variant: Option<&'s str>, ruling: Ruling, forced: bool) -> FlagOutcome<'s> {
     let Evaluation { reason, error, bucket, .. } = ruling.evaluation;
-    FlagOutcome { key, variant, reason, error, bucket, forced, overridden: ruling.overridden }
+    FlagOutcome { key, variant, reason, error, bucket, forced, overridden: ruling.overridden, overflow: false }
 }
 
 /// Writes the cookie that keeps a visitor's targeting key (RFC 6265bis); no script needs it, hence `HttpOnly`.

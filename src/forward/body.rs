@@ -1,15 +1,17 @@
 //! Owns the request body on its way up: limits, deadlines, and whose fault it is when it breaks.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::client_body::ClientBody;
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
 use crate::head::trailers;
@@ -17,6 +19,8 @@ use crate::limits::Limits;
 
 /// How long a request body may start slowly before the minimum rate counts, in milliseconds.
 const RATE_GRACE_MS: u64 = 5_000;
+/// Interim heads that may wait for the client; more that come at once are dropped.
+const INTERIM_HEADS_MAX: usize = 32;
 
 /// What is known about a request body while it is on its way; the handler and the log read it.
 #[derive(Debug, Default)]
@@ -27,6 +31,29 @@ pub struct BodyProgress {
     pub broken: Cell<Option<Fault>>,
     /// The response head is there: the wait for the upstream belongs to the response body from now on.
     pub answered: Cell<bool>,
+    /// Interim heads of the upstream that wait to be passed on, oldest first.
+    interim: RefCell<VecDeque<(StatusCode, HeaderMap)>>,
+}
+
+impl BodyProgress {
+    /// Takes the oldest interim head that waits.
+    pub fn take_interim(&self) -> Option<(StatusCode, HeaderMap)> {
+        self.interim.borrow_mut().pop_front()
+    }
+}
+
+/// Keeps the interim heads (1xx) that come before a response for the client; used in the request's task (rule P11).
+#[derive(Debug)]
+pub(super) struct Interim(Rc<BodyProgress>);
+
+impl Interim {
+    pub(super) fn pass(&self, status: StatusCode, headers: HeaderMap) {
+        let mut heads = self.0.interim.borrow_mut();
+        // A 100 says nothing to a client that has been told to go on, or that never waited.
+        if status != StatusCode::CONTINUE && heads.len() < INTERIM_HEADS_MAX {
+            heads.push_back((status, headers));
+        }
+    }
 }
 
 /// A request body that enforces limits and remembers its own failure.
@@ -35,7 +62,7 @@ pub struct BodyProgress {
 /// apart. A body that ends early yields an error, so that the upstream never sees a clean end.
 #[derive(Debug)]
 pub struct RequestBody {
-    inner: Incoming,
+    inner: ClientBody,
     progress: Rc<BodyProgress>,
     watch: Arc<Watch>,
     started_ms: u64,
@@ -52,7 +79,7 @@ pub struct BodyError(Fault);
 
 impl RequestBody {
     /// Wraps a client's body; `bytes_max` is the route's limit in bytes.
-    pub fn new(inner: Incoming, watch: Arc<Watch>, limits: &Limits, bytes_max: Option<u64>) -> Self {
+    pub fn new(inner: ClientBody, watch: Arc<Watch>, limits: &Limits, bytes_max: Option<u64>) -> Self {
         Self {
             inner,
             progress: Rc::default(),
@@ -68,6 +95,11 @@ impl RequestBody {
     /// What is known about it, shared with the handler.
     pub fn progress(&self) -> Rc<BodyProgress> {
         Rc::clone(&self.progress)
+    }
+
+    /// Where interim heads go.
+    pub(super) fn interim(&self) -> Interim {
+        Interim(Rc::clone(&self.progress))
     }
 
     /// Sets how long the upstream has for its response head after each part of the body.

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{Connection, HyperConnection};
-use super::health::Health;
+use super::http1::Http1;
+use super::stream::Tunnel;
 use crate::clock;
+use crate::health::{EndpointHealth, Slot, UpstreamHealth};
 use crate::observe::UpstreamMetrics;
 use crate::upstream::Upstream;
 
@@ -17,13 +18,15 @@ use crate::upstream::Upstream;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
-    pub(super) health: Arc<Health>,
+    pub(super) health: Arc<EndpointHealth>,
+    /// What all endpoints of its upstream have in common.
+    shared: Arc<UpstreamHealth>,
     metrics: Arc<UpstreamMetrics>,
     /// Connections whose last exchange is over; the freshest last.
     pub(super) idle: RefCell<VecDeque<Idle>>,
     /// Exchanges under way.
     pub(super) in_flight: Cell<u32>,
-    /// Open connections, idle ones included; the connections' tasks count it down.
+    /// Open connections, idle ones included; the connections count it down.
     pub(super) open: Rc<Cell<u32>>,
     /// Set when a generation no longer has it: connections are not kept any more.
     pub(super) retired: Cell<bool>,
@@ -31,7 +34,7 @@ pub(super) struct Endpoint {
 
 #[derive(Debug)]
 pub(super) struct Idle {
-    pub(super) connection: HyperConnection,
+    pub(super) connection: Http1,
     pub(super) since_ms: u64,
 }
 
@@ -39,7 +42,11 @@ pub(super) struct Idle {
 #[derive(Debug)]
 pub struct Lease {
     endpoint: Rc<Endpoint>,
-    pub(super) connection: Option<HyperConnection>,
+    pub(super) connection: Option<Http1>,
+    /// Whether the answer on it counts as a failure, though it may end well.
+    failing: bool,
+    /// The request's place under the limit of its upstream, where the exchange does not keep it.
+    slot: Option<Slot>,
     /// How long connecting took; `None` when it came from the pool.
     pub connected_in: Option<Duration>,
 }
@@ -50,13 +57,35 @@ impl Lease {
         self.endpoint.address
     }
 
+    pub(super) fn endpoint(&self) -> Rc<Endpoint> {
+        Rc::clone(&self.endpoint)
+    }
+
     /// Gives the connection back after an exchange that ended well.
     pub fn give_back(mut self) {
         let Some(connection) = self.connection.take() else { return };
-        self.endpoint.health.succeeded();
-        if connection.is_open() && !self.endpoint.retired.get() {
+        if !self.failing {
+            self.endpoint.health.succeeded();
+        }
+        if connection.is_ready() && !self.endpoint.retired.get() {
             self.endpoint.idle.borrow_mut().push_back(Idle { connection, since_ms: clock::now_ms() });
         }
+    }
+
+    /// Counts an answer as a failure though its connection may go on.
+    pub fn answered_badly(&mut self, upstream: &Upstream) {
+        self.failing = true;
+        self.endpoint.failed(upstream);
+    }
+
+    /// Keeps the request's place under the limit of its upstream, for what outlives its exchange.
+    pub fn hold(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
+    }
+
+    /// Turns the connection into a tunnel after a 101; the lease goes on counting as in flight.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        self.connection.take().map(Http1::into_tunnel)
     }
 
     /// Counts a failure of the upstream in the middle of its response.
@@ -67,15 +96,19 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.abandon();
+        }
         self.endpoint.in_flight.set(self.endpoint.in_flight.get() - 1);
     }
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, health: Arc<Health>, metrics: &Arc<UpstreamMetrics>) -> Rc<Self> {
+    pub(super) fn new(address: SocketAddr, shared: &Arc<UpstreamHealth>, metrics: &Arc<UpstreamMetrics>) -> Rc<Self> {
         Rc::new(Self {
             address,
-            health,
+            health: shared.endpoint(address),
+            shared: Arc::clone(shared),
             metrics: Arc::clone(metrics),
             idle: RefCell::default(),
             in_flight: Cell::new(0),
@@ -85,19 +118,19 @@ impl Endpoint {
     }
 
     pub(super) fn failed(&self, upstream: &Upstream) {
-        if self.health.failed(upstream) {
+        if let Some(for_ms) = self.shared.failed(&self.health, upstream) {
             self.metrics.ejections.increment();
-            tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms = upstream.eject_ms, "endpoint ejected");
+            tracing::warn!(upstream = &*upstream.name, endpoint = %self.address, for_ms, "endpoint ejected");
         }
     }
 
-    pub(super) fn lease(self: &Rc<Self>, connection: HyperConnection, connected_in: Option<Duration>) -> Lease {
+    pub(super) fn lease(self: &Rc<Self>, connection: Http1, connected_in: Option<Duration>) -> Lease {
         self.in_flight.set(self.in_flight.get() + 1);
-        Lease { endpoint: Rc::clone(self), connection: Some(connection), connected_in }
+        Lease { endpoint: Rc::clone(self), connection: Some(connection), failing: false, slot: None, connected_in }
     }
 
-    /// The freshest connection that is ready and young enough.
-    pub(super) fn take_idle(&self, idle_ms_max: u32) -> Option<HyperConnection> {
+    /// The freshest connection that is young enough and on which nothing has arrived.
+    pub(super) fn take_idle(&self, idle_ms_max: u32) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since_ms }) = idle.pop_back() {
             if idle_ms_max != 0 && clock::now_ms() - since_ms > u64::from(idle_ms_max) {
@@ -105,7 +138,7 @@ impl Endpoint {
                 idle.clear();
                 return None;
             }
-            if connection.is_open() && connection.is_ready() {
+            if connection.is_still() {
                 return Some(connection);
             }
         }
@@ -113,18 +146,32 @@ impl Endpoint {
     }
 }
 
-/// Counts a connection as open for as long as it lives.
-pub(super) struct OpenConnection(Rc<Cell<u32>>);
+/// Counts a connection as open for as long as it lives, and then as closed if it ever was established.
+#[derive(Debug)]
+pub(super) struct OpenConnection {
+    open: Rc<Cell<u32>>,
+    metrics: Arc<UpstreamMetrics>,
+    is_established: bool,
+}
 
 impl OpenConnection {
-    pub(super) fn new(open: &Rc<Cell<u32>>) -> Self {
+    pub(super) fn new(open: &Rc<Cell<u32>>, metrics: &Arc<UpstreamMetrics>) -> Self {
         open.set(open.get() + 1);
-        Self(Rc::clone(open))
+        Self { open: Rc::clone(open), metrics: Arc::clone(metrics), is_established: false }
+    }
+
+    /// Counts it as opened.
+    pub(super) fn establish(&mut self) {
+        self.is_established = true;
+        self.metrics.connections_opened.increment();
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.open.set(self.open.get() - 1);
+        if self.is_established {
+            self.metrics.connections_closed.increment();
+        }
     }
 }

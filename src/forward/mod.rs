@@ -2,14 +2,23 @@
 //!
 //! Nothing that may have reached an upstream is sent twice.
 
+pub mod wire;
+
 mod body;
+mod choice;
+mod client_body;
 mod connection;
 mod endpoint;
-mod health;
+mod http1;
 mod pool;
+mod stream;
+
+#[cfg(test)]
+mod tests;
 
 pub use body::{BodyProgress, RequestBody};
-pub use connection::ResponseBody;
+pub use client_body::{ClientBody, StreamBody};
 pub use endpoint::Lease;
-pub use health::HealthRegistry;
+pub use http1::{ResponseBody, ResponseCut};
 pub use pool::{Exchanged, ForwardError, Pool};
+pub use stream::Tunnel;

@@ -11,14 +11,17 @@ use std::task::Poll;
 use http::{Request, Response};
 
 use super::body::RequestBody;
-use super::connection::{Connection, HyperConnection, ResponseBody, SendError};
-use super::endpoint::{Endpoint, Lease, OpenConnection};
-use super::health::HealthRegistry;
+use super::choice::{draw, two_choices};
+use super::connection::SendError;
+use super::endpoint::{Endpoint, Idle, Lease, OpenConnection};
+use super::http1::{Http1, ResponseBody};
+use super::stream::Stream;
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
+use crate::health::{FULL_SHARE, HealthRegistry, Slot, UpstreamHealth};
 use crate::limits::Limit;
 use crate::observe::{UpstreamMetrics, WorkerMetrics};
-use crate::upstream::Upstream;
+use crate::upstream::{AllUnhealthy, Upstream};
 
 /// Idle connections that may turn out stale before a fresh one is opened; each proved that nothing was sent on it.
 const STALE_MAX: u32 = 8;
@@ -28,6 +31,7 @@ const STALE_MAX: u32 = 8;
 pub struct Pool {
     upstream: Arc<Upstream>,
     endpoints: Vec<Rc<Endpoint>>,
+    health: Arc<UpstreamHealth>,
     metrics: Arc<UpstreamMetrics>,
     worker: Arc<WorkerMetrics>,
 }
@@ -60,14 +64,15 @@ impl Pool {
     ) -> Self {
         let known = |address| earlier?.endpoints.iter().find(|endpoint| endpoint.address == address).map(Rc::clone);
         let metrics = worker.upstream(&upstream.name);
+        let health = registry.upstream(&upstream.name);
         let mut endpoints: Vec<Rc<Endpoint>> = Vec::new();
-        for &address in upstream.endpoints.iter().flat_map(|endpoint| &endpoint.addresses) {
+        for address in upstream.addresses() {
             if !endpoints.iter().any(|endpoint| endpoint.address == address) {
-                let fresh = || Endpoint::new(address, registry.health(&upstream.name, address), &metrics);
+                let fresh = || Endpoint::new(address, &health, &metrics);
                 endpoints.push(known(address).unwrap_or_else(fresh));
             }
         }
-        Self { upstream: Arc::clone(upstream), endpoints, metrics, worker: Arc::clone(worker) }
+        Self { upstream: Arc::clone(upstream), endpoints, health, metrics, worker: Arc::clone(worker) }
     }
 
     /// What the pool leads to.
@@ -85,28 +90,23 @@ impl Pool {
         }
         if next.is_none() {
             self.metrics.pool_idle.set(0);
-            self.metrics.ejected.set(0);
         }
     }
 
-    /// Closes connections that have been idle for too long, and shows what is left; the worker's tick calls it.
+    /// Closes connections that have been idle for too long or have ended, and shows what is left; the worker's tick calls it.
     pub fn sweep(&self) {
         let (now, keep_ms) = (clock::now_ms(), u64::from(self.upstream.timeouts.pool_idle_ms));
-        for endpoint in self.endpoints.iter().filter(|_| keep_ms != 0) {
-            let mut idle = endpoint.idle.borrow_mut();
-            while idle.front().is_some_and(|first| now - first.since_ms > keep_ms || !first.connection.is_open()) {
-                idle.pop_front();
-            }
+        let is_kept = |idle: &Idle| (keep_ms == 0 || now - idle.since_ms <= keep_ms) && idle.connection.is_still();
+        for endpoint in &self.endpoints {
+            endpoint.idle.borrow_mut().retain(is_kept);
         }
         self.show();
     }
 
-    /// Shows how many connections are idle and how many endpoints are out.
+    /// Shows how many connections are idle.
     fn show(&self) {
         let idle: usize = self.endpoints.iter().map(|endpoint| endpoint.idle.borrow().len()).sum();
-        let ejected = self.endpoints.iter().filter(|endpoint| endpoint.health.is_ejected()).count();
         self.metrics.pool_idle.set(i64::try_from(idle).unwrap_or(i64::MAX));
-        self.metrics.ejected.set(i64::try_from(ejected).unwrap_or(i64::MAX));
     }
 
     /// Sends a request and waits for the response head.
@@ -125,23 +125,23 @@ impl Pool {
         request.body_mut().set_response_timeout(response_ms);
         let (pool, watch) = (Rc::clone(self), Arc::clone(watch));
         // The usual way sends at once, so that the future which is moved around holds no request; the rest is boxed.
-        let first = match self.take_idle() {
-            Some(lease) => First::Sent(send(lease, request, Arc::clone(&watch), response_ms)),
-            None => First::Waits(Box::new(request)),
+        let first = match self.find_way() {
+            Ok(Way::Pooled(lease)) => First::Sent(send(lease, request, Arc::clone(&watch), response_ms)),
+            other => First::Waits(Box::new(request), other),
         };
         async move {
-            let unsent = match first {
-                First::Waits(request) => request,
+            let (unsent, way) = match first {
+                First::Waits(request, way) => (request, way),
                 First::Sent(sending) => match sending.await {
                     Ok(exchanged) => return Ok(exchanged),
                     Err((_, Some(unsent))) => {
                         pool.metrics.stale_retries.increment();
-                        unsent
+                        (unsent, pool.find_way())
                     }
                     Err((error, None)) => return Err(error),
                 },
             };
-            Box::pin(pool.exchange_anew(unsent, watch, response_ms)).await
+            Box::pin(pool.exchange_anew(unsent, way, watch, response_ms)).await
         }
     }
 
@@ -149,35 +149,49 @@ impl Pool {
     async fn exchange_anew(
         &self,
         mut request: Box<Request<RequestBody>>,
+        mut way: Result<Way, ForwardError>,
         watch: Arc<Watch>,
         response_ms: u32,
     ) -> Result<Exchanged, ForwardError> {
         for _ in 1..STALE_MAX {
-            let Some(lease) = self.take_idle() else { break };
+            let lease = match way {
+                Ok(Way::Pooled(lease)) => lease,
+                Ok(Way::Fresh(_)) | Err(_) => break,
+            };
             request = match send(lease, *request, Arc::clone(&watch), response_ms).await {
                 Ok(exchanged) => return Ok(exchanged),
                 Err((_, Some(unsent))) => unsent,
                 Err((error, None)) => return Err(error),
             };
             self.metrics.stale_retries.increment();
+            way = self.find_way();
         }
+        let endpoint = match way? {
+            Way::Fresh(endpoint) => endpoint,
+            Way::Pooled(lease) => lease.endpoint(),
+        };
         watch.start(Wait::Upstream, self.upstream.timeouts.connect_ms);
-        let connected = self.connect(&watch).await;
+        let connected = self.connect(&endpoint, &watch).await;
         watch.stop(Wait::Upstream);
         send(connected?, *request, watch, response_ms).await.map_err(|(error, _)| error)
     }
 
-    /// An idle connection of the endpoint that is to serve.
-    fn take_idle(&self) -> Option<Lease> {
-        let endpoint = self.choose(None).ok()?;
-        let idle = endpoint.take_idle(self.upstream.timeouts.pool_idle_ms)?;
-        self.metrics.connections_reused.increment();
-        Some(endpoint.lease(idle, None))
+    /// The endpoint that is to serve, with an idle connection to it if there is one.
+    ///
+    /// It is chosen once: choosing again for want of a connection would favour those that have one already.
+    fn find_way(&self) -> Result<Way, ForwardError> {
+        let endpoint = self.choose(None)?;
+        Ok(match endpoint.take_idle(self.upstream.timeouts.pool_idle_ms) {
+            Some(idle) => {
+                self.metrics.connections_reused.increment();
+                Way::Pooled(endpoint.lease(idle, None))
+            }
+            None => Way::Fresh(Rc::clone(endpoint)),
+        })
     }
 
     /// Opens a connection; a second endpoint is tried when the first cannot be connected to, in the same time.
-    async fn connect(&self, watch: &Watch) -> Result<Lease, ForwardError> {
-        let first = self.choose(None)?;
+    async fn connect(&self, first: &Rc<Endpoint>, watch: &Watch) -> Result<Lease, ForwardError> {
         match self.connect_to(first, watch).await {
             Err(error) if error.fault == Fault::ConnectRefused && self.endpoints.len() > 1 => {
                 self.connect_to(self.choose(Some(first))?, watch).await
@@ -194,16 +208,11 @@ impl Pool {
             return Err(failed(Fault::LimitReached));
         }
         let started = clock::now();
-        let opened = OpenConnection::new(&endpoint.open);
-        let metrics = Arc::clone(&self.metrics);
-        let on_close = move || {
-            metrics.connections_closed.increment();
-            drop(opened);
-        };
-        let connected = within(watch, HyperConnection::connect(endpoint.address, on_close)).await;
-        let fault = match connected {
-            Some(Ok(connection)) => {
-                self.metrics.connections_opened.increment();
+        let mut opened = OpenConnection::new(&endpoint.open, &self.metrics);
+        let fault = match within(watch, Stream::connect(endpoint.address)).await {
+            Some(Ok(stream)) => {
+                opened.establish();
+                let connection = Http1::new(stream, opened);
                 return Ok(endpoint.lease(connection, Some(clock::now().saturating_duration_since(started))));
             }
             Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Fault::ConnectTimeout,
@@ -224,16 +233,56 @@ impl Pool {
         }
     }
 
-    /// The less loaded of two random endpoints among those in service; ejection never leaves none.
+    /// Takes a request in, before anything is sent: its place under `requests_max`, if there is such a limit.
+    ///
+    /// # Errors
+    /// [`Fault::LimitReached`] when the upstream is full, [`Fault::Unavailable`] when no endpoint is in service and
+    /// the upstream is set to refuse then. Both are at once; nothing queues.
+    pub fn admit(&self) -> Result<Option<Slot>, Fault> {
+        if self.upstream.all_unhealthy == AllUnhealthy::Refuse && self.is_all_out() {
+            return Err(Fault::Unavailable);
+        }
+        if self.upstream.requests_max == 0 {
+            return Ok(None);
+        }
+        let slot = self.health.take_slot(self.upstream.requests_max);
+        if slot.is_none() {
+            self.worker.limit(Limit::UpstreamRequests);
+        }
+        slot.map(Some).ok_or(Fault::LimitReached)
+    }
+
+    /// Counts a request that the fallback serves in this upstream's place.
+    pub fn overflowed(&self) {
+        self.metrics.overflows.increment();
+    }
+
+    fn is_all_out(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| self.share(endpoint) == 0)
+    }
+
+    fn share(&self, endpoint: &Rc<Endpoint>) -> u32 {
+        endpoint.health.share(self.upstream.slow_start_ms)
+    }
+
+    /// The less loaded of two random endpoints in service; if none is, of all, unless the upstream refuses then.
     fn choose(&self, not: Option<&Rc<Endpoint>>) -> Result<&Rc<Endpoint>, ForwardError> {
-        if let ([only], None) = (&*self.endpoints, not) {
+        let serves_always = self.upstream.all_unhealthy == AllUnhealthy::Serve;
+        if let ([only], None, true) = (&*self.endpoints, not, serves_always) {
             return Ok(only);
         }
-        let usable = |endpoint: &&Rc<Endpoint>| not.is_none_or(|not| !Rc::ptr_eq(not, endpoint));
-        let healthy = |endpoint: &&Rc<Endpoint>| usable(endpoint) && !endpoint.health.is_ejected();
-        two_choices(self.endpoints.iter().filter(healthy))
-            .or_else(|| two_choices(self.endpoints.iter().filter(usable)))
-            .ok_or(ForwardError { fault: Fault::DnsError, endpoint: None })
+        let usable = |endpoint: &Rc<Endpoint>| not.is_none_or(|not| !Rc::ptr_eq(not, endpoint));
+        let in_flight = |index: usize| self.endpoints[index].in_flight.get();
+        let weigh = |index: usize| {
+            let endpoint = &self.endpoints[index];
+            if usable(endpoint) { self.share(endpoint) } else { 0 }
+        };
+        let weigh_alike = |index: usize| if usable(&self.endpoints[index]) { FULL_SHARE } else { 0 };
+        let count = self.endpoints.len();
+        let chosen = two_choices(count, weigh, in_flight, draw)
+            .or_else(|| serves_always.then(|| two_choices(count, weigh_alike, in_flight, draw)).flatten());
+        let fault = if count == 0 { Fault::DnsError } else { Fault::Unavailable };
+        chosen.map(|index| &self.endpoints[index]).ok_or(ForwardError { fault, endpoint: None })
     }
 }
 
@@ -241,8 +290,16 @@ impl Pool {
 enum First<S> {
     /// On a pooled connection.
     Sent(S),
-    /// It needs a connection first.
-    Waits(Box<Request<RequestBody>>),
+    /// It needs a connection first, or has nowhere to go.
+    Waits(Box<Request<RequestBody>>, Result<Way, ForwardError>),
+}
+
+/// Where an exchange goes.
+enum Way {
+    /// Over a pooled connection.
+    Pooled(Lease),
+    /// Over a connection that is yet to be made.
+    Fresh(Rc<Endpoint>),
 }
 
 /// How sending on one connection ended; an error brings back a request that provably was not sent.
@@ -250,13 +307,13 @@ type Attempt = Result<Exchanged, (ForwardError, Option<Box<Request<RequestBody>>
 
 /// Sends on a connection; the future waits for the response head.
 fn send(
-    mut lease: Lease,
+    lease: Lease,
     request: Request<RequestBody>,
     watch: Arc<Watch>,
     response_ms: u32,
 ) -> impl Future<Output = Attempt> + use<> {
     watch.start(Wait::Upstream, response_ms);
-    let sending = lease.connection.as_mut().map(|connection| connection.send(request));
+    let sending = lease.connection.as_ref().map(|connection| connection.send(request));
     async move {
         let Some(sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
         let sent = within(&watch, sending).await;
@@ -270,18 +327,6 @@ fn send(
         let unsent = unsent.filter(|_| lease.connected_in.is_none());
         Err((ForwardError { fault, endpoint: Some(lease.address()) }, unsent))
     }
-}
-
-/// The less loaded of two random ones; ties go to the first drawn.
-fn two_choices<'e>(mut usable: impl Iterator<Item = &'e Rc<Endpoint>> + Clone) -> Option<&'e Rc<Endpoint>> {
-    let count = usable.clone().count();
-    if count <= 1 {
-        return usable.next();
-    }
-    let first = fastrand::usize(..count);
-    let second = (first + fastrand::usize(1..count)) % count;
-    let (first, second) = (usable.clone().nth(first)?, usable.nth(second)?);
-    Some(if second.in_flight.get() < first.in_flight.get() { second } else { first })
 }
 
 /// Waits for a future until the wait for the upstream runs out; `None` then.

@@ -1,9 +1,10 @@
-//! Owns the rules for HTTP/1.1 message heads: what is refused, and what is rewritten on the way through.
+//! Owns the rules for message heads: what is refused, and what is rewritten on the way through.
 //!
 //! Pure functions on `http` types: no I/O, no clock, no hyper. Each side walks a head once (`admit`), notes what it
 //! saw, and `prepare` touches only what was seen. The rule numbers (F1, H2, P9, ...) are those of docs/security.md.
 
 pub mod answer;
+pub mod http2;
 pub mod names;
 pub mod policy;
 pub mod request;

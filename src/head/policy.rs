@@ -48,10 +48,11 @@ pub enum TraceMode {
     Sampled,
 }
 
-/// The router's name in `Via`: a token, with the two values made once.
+/// The router's name in `Via`: a token, with the values made once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pseudonym {
     name: Box<str>,
+    from_2: HeaderValue,
     from_11: HeaderValue,
     from_10: HeaderValue,
 }
@@ -67,9 +68,9 @@ impl std::str::FromStr for Pseudonym {
     fn from_str(name: &str) -> Result<Self, PseudonymError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         let value = |version: &str| HeaderValue::from_str(&format!("{version} {name}"));
-        match (value("1.1"), value("1.0")) {
-            (Ok(from_11), Ok(from_10)) if !name.is_empty() && name.bytes().all(allowed) => {
-                Ok(Self { name: name.into(), from_11, from_10 })
+        match (value("2.0"), value("1.1"), value("1.0")) {
+            (Ok(from_2), Ok(from_11), Ok(from_10)) if !name.is_empty() && name.bytes().all(allowed) => {
+                Ok(Self { name: name.into(), from_2, from_11, from_10 })
             }
             _ => Err(PseudonymError(name.to_owned())),
         }
@@ -80,6 +81,7 @@ impl Default for Pseudonym {
     fn default() -> Self {
         Self {
             name: "banyan".into(),
+            from_2: HeaderValue::from_static("2.0 banyan"),
             from_11: HeaderValue::from_static("1.1 banyan"),
             from_10: HeaderValue::from_static("1.0 banyan"),
         }
@@ -94,7 +96,11 @@ impl Pseudonym {
 
     /// The `Via` value for a request that was received over this version.
     pub(super) fn value(&self, version: http::Version) -> HeaderValue {
-        if version == http::Version::HTTP_10 { self.from_10.clone() } else { self.from_11.clone() }
+        match version {
+            http::Version::HTTP_10 => self.from_10.clone(),
+            http::Version::HTTP_2 => self.from_2.clone(),
+            _ => self.from_11.clone(),
+        }
     }
 }
 

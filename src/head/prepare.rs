@@ -8,7 +8,7 @@ use http::uri::{self, Uri};
 use super::policy::TraceMode;
 use super::request::{BodyKind, Facts, ForwardContext, Upgrade};
 use super::seen::Seen;
-use super::{connection, forwarded, names, trace};
+use super::{connection, forwarded, http2, names, trace};
 
 /// Rewrites an admitted head for an upstream: what is sent is written by us (F16).
 ///
@@ -25,6 +25,7 @@ pub fn prepare(parts: &mut Parts, facts: Facts, context: &ForwardContext<'_>) {
     forwarded::set(headers, seen, context, asked_host);
     set_connection(headers, facts, context);
     set_framing(headers, facts);
+    http2::join_cookies(headers, seen);
     if let Some(pseudonym) = &context.policy.via {
         headers.append(header::VIA, pseudonym.value(version));
     }
@@ -106,6 +107,8 @@ fn set_framing(headers: &mut HeaderMap, facts: Facts) {
     if facts.body == BodyKind::Chunked {
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         headers.remove(header::CONTENT_LENGTH);
+    } else if facts.body == BodyKind::Sized(0) && !facts.seen.has(Seen::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
 }
 

@@ -7,6 +7,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Version};
 
 use super::host::HostPort;
+use super::http2;
 use super::policy::{Peer, Policy};
 pub use super::prepare::prepare;
 use super::scan::Scan;
@@ -84,6 +85,16 @@ pub struct ForwardContext<'c> {
 /// # Errors
 /// A fault of the client, or [`Fault::Loop`]. The connection must be closed after the answer unless its body was read.
 pub fn admit<'r>(parts: &'r Parts, limits: &Limits, policy: &Policy) -> Result<Admitted<'r>, Fault> {
+    judge(parts, None, limits, policy)
+}
+
+/// Judges the head of a request that came as `stream`, or over HTTP/1.1.
+pub(super) fn judge<'r>(
+    parts: &'r Parts,
+    stream: Option<http2::Stream<'_>>,
+    limits: &Limits,
+    policy: &Policy,
+) -> Result<Admitted<'r>, Fault> {
     let target_bytes = target_bytes(parts);
     if exceeds(target_bytes, limits.target_bytes_max) {
         return Err(Fault::UriTooLong);
@@ -92,7 +103,8 @@ pub fn admit<'r>(parts: &'r Parts, limits: &Limits, policy: &Policy) -> Result<A
         return Err(Fault::HeadTooLarge);
     }
     // TRACE would show the client fields that proxies added; CONNECT would make an open tunnel (P8).
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+    let to_websocket = stream.and_then(|stream| stream.protocol) == Some("websocket");
+    if parts.method == Method::TRACE || (parts.method == Method::CONNECT && !to_websocket) {
         return Err(Fault::MethodRefused);
     }
     // Raw bytes above ASCII are no part of a target, and readers decode them in different ways (H7).
@@ -110,7 +122,7 @@ pub fn admit<'r>(parts: &'r Parts, limits: &Limits, policy: &Policy) -> Result<A
     Ok(Admitted {
         host: host_port.map_or(Cow::Borrowed(""), HostPort::normalized),
         authority,
-        facts: facts(parts, &scan),
+        facts: facts(parts, stream, &scan).ok_or(Fault::RequestMalformed)?,
     })
 }
 
@@ -131,6 +143,7 @@ fn place<'r>(parts: &'r Parts, field: Option<&'r HeaderValue>) -> Result<(Option
     let named = match field {
         Some(value) => Some((HostPort::parse(value.as_bytes()).ok_or(Fault::RequestMalformed)?, value)),
         None if parts.version == Version::HTTP_10 => None,
+        None if parts.version == Version::HTTP_2 && parts.uri.authority().is_some() => None,
         None => return Err(Fault::RequestMalformed),
     };
     match (parts.uri.scheme(), parts.uri.authority()) {
@@ -161,26 +174,35 @@ fn default_port(scheme: &Scheme) -> u16 {
     if *scheme == Scheme::HTTPS { 443 } else { 80 }
 }
 
-fn facts(parts: &Parts, scan: &Scan<'_, '_>) -> Facts {
+/// Sums up; `None` where the head contradicts itself or its stream.
+fn facts(parts: &Parts, stream: Option<http2::Stream<'_>>, scan: &Scan<'_, '_>) -> Option<Facts> {
     let mut seen = scan.seen;
     if parts.uri.authority().is_some() {
         seen.insert(Seen::AUTHORITY);
     }
-    let body = match scan.content_length {
+    let body = match (stream, scan.content_length) {
+        (Some(stream), length) => http2::framing(&parts.method, stream, length)?,
         _ if seen.has(Seen::TRANSFER_ENCODING) => BodyKind::Chunked,
-        Some(bytes) => BodyKind::Sized(bytes),
-        None => BodyKind::None,
+        (None, Some(bytes)) => BodyKind::Sized(bytes),
+        (None, None) => BodyKind::None,
     };
     let has_body = !matches!(body, BodyKind::None | BodyKind::Sized(0));
     let is_11 = parts.version != Version::HTTP_10;
-    let websocket = is_11 && !has_body && parts.method == Method::GET && scan.is_websocket_handshake();
+    let websocket = match stream {
+        None => is_11 && !has_body && parts.method == Method::GET && scan.is_websocket_handshake(),
+        Some(stream) => stream.protocol.is_some(),
+    };
+    // An extended CONNECT cannot be sent on as anything else.
+    if websocket && stream.is_some() && !scan.has_websocket_version() {
+        return None;
+    }
     let max_forwards = scan.max_forwards.filter(|_| parts.method == Method::OPTIONS);
-    Facts {
+    Some(Facts {
         body,
         upgrade: if websocket { Upgrade::WebSocket } else { Upgrade::None },
         expect_continue: is_11 && has_body && seen.has(Seen::EXPECT),
         answer_here: max_forwards == Some(0),
         max_forwards,
         seen,
-    }
+    })
 }

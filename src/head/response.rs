@@ -1,6 +1,6 @@
 //! Owns the judgement and the rewriting of an upstream's response head.
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{Method, StatusCode, Version};
 
@@ -62,6 +62,18 @@ pub fn prepare(parts: &mut Parts, facts: Facts) {
     if facts.is_tunnel {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+}
+
+/// Rewrites the fields of an interim head (1xx) for the client: they frame nothing, and no hop keeps them to itself.
+pub fn prepare_interim(headers: &mut HeaderMap) {
+    let mut scan = Scan::default();
+    for (name, value) in &*headers {
+        scan.field(name, value);
+    }
+    connection::remove_hop_by_hop(headers, scan.seen);
+    for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+        headers.remove(name);
     }
 }
 

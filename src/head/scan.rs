@@ -6,7 +6,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::policy::{Policy, Pseudonym, TraceMode};
 use super::request::exceeds;
 use super::seen::Seen;
-use super::{connection, names, trace, via};
+use super::{connection, http2, names, trace, via};
 use crate::fault::Fault;
 use crate::limits::Limits;
 
@@ -16,6 +16,7 @@ const WEBSOCKET_KEY_LEN: usize = 24;
 /// What the walk has found so far.
 pub(super) struct Scan<'r, 'p> {
     is_10: bool,
+    is_2: bool,
     field_bytes_max: usize,
     pseudonym: Option<&'p Pseudonym>,
     trace: TraceMode,
@@ -56,6 +57,7 @@ impl<'r, 'p> Scan<'r, 'p> {
     pub(super) fn new(version: Version, limits: &Limits, policy: &'p Policy) -> Self {
         Self {
             is_10: version == Version::HTTP_10,
+            is_2: version == Version::HTTP_2,
             field_bytes_max: limits.field_bytes_max,
             pseudonym: policy.via.as_ref(),
             trace: policy.trace,
@@ -78,6 +80,9 @@ impl<'r, 'p> Scan<'r, 'p> {
         }
         // Colon, space and line end.
         self.head_bytes += bytes + 4;
+        if self.is_2 && http2::is_connection_specific(name, value) {
+            return Err(Fault::RequestMalformed);
+        }
         match *name {
             header::HOST => self.host(value)?,
             header::CONTENT_LENGTH => self.content_length(value)?,
@@ -87,6 +92,7 @@ impl<'r, 'p> Scan<'r, 'p> {
             header::VIA => self.via(value)?,
             header::CONNECTION => connection::note(value, &mut self.seen),
             header::TE => self.te(value),
+            header::COOKIE if self.is_2 => self.cookie(),
             header::FORWARDED => self.seen.insert(Seen::FORWARDED),
             header::UPGRADE => {
                 self.seen.insert(Seen::UPGRADE);
@@ -103,6 +109,16 @@ impl<'r, 'p> Scan<'r, 'p> {
     pub(super) fn is_websocket_handshake(&self) -> bool {
         let fields = [self.websocket.upgrade, self.websocket.key, self.websocket.version];
         fields == [Lone::Right; 3] && self.seen.has(Seen::CONNECTION_UPGRADE)
+    }
+
+    /// Whether the version of WebSocket is the one there is.
+    pub(super) fn has_websocket_version(&self) -> bool {
+        self.websocket.version == Lone::Right
+    }
+
+    fn cookie(&mut self) {
+        let again = self.seen.has(Seen::COOKIE);
+        self.seen.insert(if again { Seen::COOKIES } else { Seen::COOKIE });
     }
 
     fn host(&mut self, value: &'r HeaderValue) -> Result<(), Fault> {

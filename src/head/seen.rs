@@ -37,6 +37,10 @@ impl Seen {
     pub(super) const VIA: Self = Self(1 << 23);
     pub(super) const HOST: Self = Self(1 << 24);
     pub(super) const AUTHORITY: Self = Self(1 << 25);
+    /// A `Cookie` of an HTTP/2 request.
+    pub(super) const COOKIE: Self = Self(1 << 26);
+    /// Several of them.
+    pub(super) const COOKIES: Self = Self(1 << 27);
 
     pub(super) fn insert(&mut self, other: Self) {
         self.0 |= other.0;

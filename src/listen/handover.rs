@@ -16,12 +16,17 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-use super::Sockets;
+use super::{ClientListener, Sockets, Transport};
 
 /// The socket's name in the state directory.
 const NAME: &str = "handover.sock";
-/// The first byte of an offer, then the number of descriptors as one byte: refuses strangers and other versions.
-const VERSION: u8 = 1;
+/// The first byte of an offer: refuses strangers and other versions. Then come the number of descriptors as one byte, and
+/// a byte for each of them but the last, which is admin's: what clients speak there.
+const VERSION: u8 = 2;
+/// Says that clients speak HTTP in the clear on a socket.
+const PLAIN: u8 = b'P';
+/// Says that clients speak TLS on a socket.
+const TLS: u8 = b'T';
 /// Descriptors in one message, at most (the kernel's own limit is 253).
 const DESCRIPTORS_MAX: usize = 250;
 /// How long either side waits for the other before it gives up.
@@ -64,14 +69,15 @@ pub fn take_over(state_dir: &Path) -> io::Result<Option<(Sockets, Successor)>> {
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut descriptors = receive(&stream)?;
+    let (mut descriptors, transports) = receive(&stream)?;
     let Some(admin) = descriptors.pop() else { return Err(io::Error::other("the running process offered no sockets")) };
-    let clients = descriptors.into_iter().map(TcpListener::from).collect();
+    let clients = descriptors.into_iter().map(TcpListener::from).zip(transports);
+    let clients = clients.map(|(socket, transport)| ClientListener { socket, transport }).collect();
     Ok(Some((Sockets::new(clients, TcpListener::from(admin)), Successor(stream))))
 }
 
-fn receive(stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {
-    let mut head = [0; 2];
+fn receive(stream: &UnixStream) -> io::Result<(Vec<OwnedFd>, Vec<Transport>)> {
+    let mut head = [0; 2 + DESCRIPTORS_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = recvmsg(stream, &mut [IoSliceMut::new(&mut head)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
@@ -81,11 +87,22 @@ fn receive(stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {
             descriptors.extend(rights);
         }
     }
-    let complete = got.bytes == 2 && head[0] == VERSION && !got.flags.contains(ReturnFlags::CTRUNC);
-    if !complete || usize::from(head[1]) != descriptors.len() {
-        return Err(io::Error::other("the running process speaks another hand-over version"));
+    let other = || io::Error::other("the running process speaks another hand-over version");
+    let complete = got.bytes >= 2 && head[0] == VERSION && !got.flags.contains(ReturnFlags::CTRUNC);
+    let clients = descriptors.len().saturating_sub(1);
+    if !complete || usize::from(head[1]) != descriptors.len() || got.bytes != 2 + clients {
+        return Err(other());
     }
-    Ok(descriptors)
+    let transports: Option<Vec<_>> = head[2..got.bytes].iter().map(|byte| transport(*byte)).collect();
+    Ok((descriptors, transports.ok_or_else(other)?))
+}
+
+fn transport(byte: u8) -> Option<Transport> {
+    match byte {
+        PLAIN => Some(Transport::Plain),
+        TLS => Some(Transport::Tls),
+        _ => None,
+    }
 }
 
 impl Offer {
@@ -126,7 +143,8 @@ fn offer_to(mut stream: UnixStream, sockets: &Sockets) -> io::Result<()> {
     }
     // A process that drains has closed its client listeners: it passes admin's alone.
     let clients = sockets.clients();
-    let descriptors: Vec<BorrowedFd<'_>> = clients.iter().chain([&sockets.admin]).map(AsFd::as_fd).collect();
+    let descriptors: Vec<BorrowedFd<'_>> =
+        clients.iter().map(|client| &client.socket).chain([&sockets.admin]).map(AsFd::as_fd).collect();
     if descriptors.len() > DESCRIPTORS_MAX {
         return Err(io::Error::other("too many sockets for one hand-over"));
     }
@@ -134,7 +152,12 @@ fn offer_to(mut stream: UnixStream, sockets: &Sockets) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(&stream, &[IoSlice::new(&[VERSION, count])], &mut control, SendFlags::empty())?;
+    let transports = clients.iter().map(|client| match client.transport {
+        Transport::Plain => PLAIN,
+        Transport::Tls => TLS,
+    });
+    let head: Vec<u8> = [VERSION, count].into_iter().chain(transports).collect();
+    sendmsg(&stream, &[IoSlice::new(&head)], &mut control, SendFlags::empty())?;
     drop(clients);
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut word = [0];

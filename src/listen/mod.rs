@@ -16,13 +16,43 @@ pub use handover::{Offer, Successor, take_over};
 /// Connections that wait in a socket's accept queue, at most (the kernel may allow fewer).
 const BACKLOG: i32 = 4_096;
 
+/// What clients speak first on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// HTTP in the clear.
+    Plain,
+    /// TLS.
+    Tls,
+}
+
+/// A listener for clients.
+#[derive(Debug)]
+pub struct ClientListener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// What clients speak there first.
+    pub transport: Transport,
+}
+
+/// An address to listen on for clients.
+pub type ClientAddress = (SocketAddr, Transport);
+
+impl ClientListener {
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, transport: self.transport })
+    }
+}
+
+/// What systemd's `FileDescriptorName=` says of a socket for TLS.
+const TLS_SOCKET_NAME: &str = "tls";
+
 /// The open sockets of a process.
 ///
 /// Workers and the control plane accept on duplicates; these stay open for a later process until the drain.
 #[derive(Debug)]
 pub struct Sockets {
     /// The client listeners; empty once closed.
-    clients: Mutex<Vec<TcpListener>>,
+    clients: Mutex<Vec<ClientListener>>,
     /// The admin listener.
     pub admin: TcpListener,
 }
@@ -39,7 +69,7 @@ pub struct ListenError {
 }
 
 impl Sockets {
-    fn new(clients: Vec<TcpListener>, admin: TcpListener) -> Self {
+    fn new(clients: Vec<ClientListener>, admin: TcpListener) -> Self {
         Self { clients: Mutex::new(clients), admin }
     }
 
@@ -47,8 +77,8 @@ impl Sockets {
     ///
     /// # Errors
     /// When an address is in use, not ours, or needs rights that the process lacks.
-    pub fn open(clients: &[SocketAddr], admin: SocketAddr, workers: usize) -> Result<Self, ListenError> {
-        for &address in clients {
+    pub fn open(clients: &[ClientAddress], admin: SocketAddr, workers: usize) -> Result<Self, ListenError> {
+        for &(address, _) in clients {
             // Reuse-port would silently share the port with another router of the same user: its clients would be split.
             drop(bind(address, false).map_err(|source| ListenError { address, source })?);
         }
@@ -64,30 +94,35 @@ impl Sockets {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_clients(&self, clients: &[SocketAddr], workers: usize) -> Result<(), ListenError> {
+    pub fn open_clients(&self, clients: &[ClientAddress], workers: usize) -> Result<(), ListenError> {
         self.clients().extend(reuse_port_listeners(clients, workers)?);
         Ok(())
     }
 
-    /// Takes the sockets that systemd passed (`LISTEN_FDS`): the last one is admin's, the others are clients'.
+    /// Takes the sockets that systemd passed (`LISTEN_FDS`): the last one is admin's, the others are clients'; those
+    /// that are named `tls` (`LISTEN_FDNAMES`) speak TLS.
     ///
     /// Without an admin socket among them (only one passed), admin is opened on `admin`.
     ///
     /// # Errors
     /// When a passed descriptor is not a TCP listener, or admin cannot be opened.
     pub fn from_activation(admin: SocketAddr) -> io::Result<Option<Self>> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<&str> = names.split(':').collect();
         let mut passed = listenfd::ListenFd::from_env();
         let mut clients = Vec::with_capacity(passed.len());
         for index in 0..passed.len() {
             if let Some(socket) = passed.take_tcp_listener(index)? {
                 socket.set_nonblocking(true)?;
-                clients.push(socket);
+                let is_tls = names.get(index).is_some_and(|name| name == &TLS_SOCKET_NAME);
+                let transport = if is_tls { Transport::Tls } else { Transport::Plain };
+                clients.push(ClientListener { socket, transport });
             }
         }
         let admin = match clients.len() {
             0 => return Ok(None),
             1 => listener(admin, false).map_err(io::Error::other)?,
-            more => clients.remove(more - 1),
+            more => clients.remove(more - 1).socket,
         };
         Ok(Some(Self::new(clients, admin)))
     }
@@ -99,13 +134,24 @@ impl Sockets {
         self.clients().clear();
     }
 
-    fn clients(&self) -> MutexGuard<'_, Vec<TcpListener>> {
+    fn clients(&self) -> MutexGuard<'_, Vec<ClientListener>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The addresses that clients may use, each once.
     pub fn client_addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses: Vec<_> = self.clients().iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        self.addresses(|_| true)
+    }
+
+    /// The addresses where clients speak `transport` first, each once.
+    pub fn addresses_of(&self, transport: Transport) -> Vec<SocketAddr> {
+        self.addresses(|found| found == transport)
+    }
+
+    fn addresses(&self, wanted: impl Fn(Transport) -> bool) -> Vec<SocketAddr> {
+        let clients = self.clients();
+        let wanted = clients.iter().filter(|client| wanted(client.transport));
+        let mut addresses: Vec<_> = wanted.filter_map(|client| client.socket.local_addr().ok()).collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses
@@ -115,8 +161,8 @@ impl Sockets {
     ///
     /// # Errors
     /// When a socket cannot be duplicated (out of descriptors).
-    pub fn deal(&self, workers: usize) -> io::Result<Vec<Vec<TcpListener>>> {
-        let mut hands: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    pub fn deal(&self, workers: usize) -> io::Result<Vec<Vec<ClientListener>>> {
+        let mut hands: Vec<Vec<ClientListener>> = (0..workers).map(|_| Vec::new()).collect();
         let clients = self.clients();
         for turn in 0..clients.len().max(workers) {
             hands[turn % workers].push(clients[turn % clients.len()].try_clone()?);
@@ -125,15 +171,15 @@ impl Sockets {
     }
 }
 
-fn reuse_port_listeners(addresses: &[SocketAddr], workers: usize) -> Result<Vec<TcpListener>, ListenError> {
+fn reuse_port_listeners(addresses: &[ClientAddress], workers: usize) -> Result<Vec<ClientListener>, ListenError> {
     let mut sockets = Vec::with_capacity(addresses.len() * workers);
-    for &address in addresses {
+    for &(address, transport) in addresses {
         // Port 0 is chosen once; the further workers' sockets share it.
         let first = listener(address, true)?;
         let bound = first.local_addr().map_err(|source| ListenError { address, source })?;
-        sockets.push(first);
+        sockets.push(ClientListener { socket: first, transport });
         for _ in 1..workers {
-            sockets.push(listener(bound, true)?);
+            sockets.push(ClientListener { socket: listener(bound, true)?, transport });
         }
     }
     Ok(sockets)

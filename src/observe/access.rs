@@ -60,6 +60,8 @@ pub struct AccessRecord<'a> {
     pub overridden: Option<&'static str>,
     /// The generation that decided.
     pub generation: u64,
+    /// Whether the fallback served because the chosen upstream was full.
+    pub overflow: bool,
     /// The upstream.
     pub upstream: Option<&'a str>,
     /// The address that served.
@@ -211,6 +213,9 @@ impl AccessRecord<'_> {
         line.maybe(self.bucket, |line, (slot, of)| line.shown(field::BUCKET, format_args!("{slot}/{of}")));
         line.maybe(self.overridden, |line, kind| line.text(field::OVERRIDE, kind.as_bytes()));
         line.number(field::GENERATION, self.generation);
+        if self.overflow {
+            line.word(field::OVERFLOW, "true");
+        }
     }
 
     fn write_upstream(&self, line: &mut Line<'_>) {

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use super::control::OVERRIDE_KINDS;
 use super::leg::{BOUNDS, CLASSES, LegKey, LegMetrics, LegName};
 use super::names::{self, Family, Kind};
-use super::{ControlMetrics, Reload, UpstreamMetrics, WorkerMetrics};
+use super::{
+    CertificateMetrics, ControlMetrics, EndpointStatus, Reload, UpstreamMetrics, UpstreamStatus, WorkerMetrics,
+};
 use crate::fault::Fault;
 use crate::limits::Limit;
+use crate::tls::HandshakeFault;
 
 /// Labels of a sample.
 type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -142,6 +145,30 @@ pub(super) fn workers(page: &mut Page, workers: &[Arc<WorkerMetrics>]) {
     }
 }
 
+pub(super) fn tls(page: &mut Page, certificates: &CertificateMetrics, workers: &[Arc<WorkerMetrics>]) {
+    page.family(names::TLS_EXPIRY);
+    for (file, not_after_unix_s) in certificates.in_force() {
+        page.sample(names::TLS_EXPIRY, "", &[("certificate", &file)], not_after_unix_s);
+    }
+    page.single(names::TLS_RELOADS, &[], certificates.reloads.value());
+    page.single(names::TLS_REFUSED, &[], certificates.refused.value());
+    let counted = |of: &dyn Fn(&WorkerMetrics) -> u64| workers.iter().map(|worker| of(worker)).sum::<u64>();
+    page.family(names::TLS_HANDSHAKES);
+    page.sample(names::TLS_HANDSHAKES, "", &[("kind", "full")], counted(&|worker| worker.handshakes.full.value()));
+    page.sample(
+        names::TLS_HANDSHAKES,
+        "",
+        &[("kind", "resumed")],
+        counted(&|worker| worker.handshakes.resumed.value()),
+    );
+    page.family(names::TLS_FAULTS);
+    for fault in HandshakeFault::ALL {
+        let count = counted(&|worker| worker.handshakes.faults(fault));
+        page.sample(names::TLS_FAULTS, "", &[("fault", fault.as_str())], count);
+    }
+    page.single(names::PROXY_REFUSED, &[], counted(&|worker| worker.proxy_headers_refused.value()));
+}
+
 pub(super) fn upstreams(page: &mut Page, upstreams: &Upstreams) {
     let mut write = |family: Family, of: fn(&UpstreamMetrics) -> i128| {
         page.family(family);
@@ -156,7 +183,42 @@ pub(super) fn upstreams(page: &mut Page, upstreams: &Upstreams) {
     write(names::UPSTREAM_IDLE, |shard| shard.pool_idle.value().into());
     write(names::UPSTREAM_RETRIES, |shard| shard.stale_retries.value().into());
     write(names::UPSTREAM_EJECTIONS, |shard| shard.ejections.value().into());
-    write(names::UPSTREAM_EJECTED, |shard| shard.ejected.value().into());
+    write(names::UPSTREAM_OVERFLOWS, |shard| shard.overflows.value().into());
+}
+
+/// The most endpoints that have series of their own; those beyond are left out.
+const ENDPOINTS_MAX: usize = 5_000;
+
+pub(super) fn health(page: &mut Page, upstreams: &[UpstreamStatus]) {
+    let mut write = |family: Family, of: fn(&UpstreamStatus) -> Option<usize>| {
+        page.family(family);
+        for upstream in upstreams {
+            if let Some(value) = of(upstream) {
+                page.sample(family, "", &[("upstream", &upstream.name)], value);
+            }
+        }
+    };
+    write(names::UPSTREAM_EJECTED, |upstream| Some(upstream.ejected));
+    write(names::UPSTREAM_ALL_OUT, |upstream| Some(upstream.all_out.into()));
+    write(names::UPSTREAM_DRAINING, |upstream| Some(upstream.draining));
+    write(names::UPSTREAM_REQUESTS, |upstream| upstream.requests.map(|requests| requests as usize));
+    let endpoints: Vec<(&str, String, &EndpointStatus)> = upstreams
+        .iter()
+        .flat_map(|upstream| upstream.endpoints.iter().map(|endpoint| (&*upstream.name, endpoint)))
+        .map(|(upstream, endpoint)| (upstream, endpoint.address.to_string(), endpoint))
+        .take(ENDPOINTS_MAX)
+        .collect();
+    page.family(names::ENDPOINT_SHARE);
+    for (upstream, address, endpoint) in &endpoints {
+        page.sample(names::ENDPOINT_SHARE, "", &[("upstream", upstream), ("endpoint", address)], endpoint.share);
+    }
+    page.family(names::ENDPOINT_CHECKS);
+    for (upstream, address, endpoint) in &endpoints {
+        for (result, count) in [("passed", endpoint.checks_passed), ("failed", endpoint.checks_failed)] {
+            let labels = [("upstream", *upstream), ("endpoint", address), ("result", result)];
+            page.sample(names::ENDPOINT_CHECKS, "", &labels, count);
+        }
+    }
 }
 
 /// A histogram merged over the workers.

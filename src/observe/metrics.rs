@@ -1,12 +1,12 @@
 //! Owns the registry that all metrics hang on, from the workers' shards to the text that Prometheus reads.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::exposition;
 use super::leg::{LegKey, LegMetrics, LegName};
 use super::series::Registry;
-use super::{ControlMetrics, Tally, UpstreamMetrics, WorkerMetrics};
+use super::{CertificateMetrics, ControlMetrics, HealthSource, Tally, UpstreamMetrics, WorkerMetrics};
 
 /// The most series of legs: 10,000 routes of two legs. A series is at most some 2 KiB of memory a worker.
 const LEGS_MAX: usize = 20_000;
@@ -20,6 +20,8 @@ const OTHER: &str = "_other";
 pub struct Metrics {
     /// What the control plane counts.
     pub control: ControlMetrics,
+    /// The certificates shown to clients.
+    pub certificates: CertificateMetrics,
     /// Access-log lines lost to a slow or broken sink.
     pub access_lines_dropped: Arc<Tally>,
     /// Log lines lost to a slow or broken sink.
@@ -27,6 +29,7 @@ pub struct Metrics {
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
     legs: Arc<Registry<LegName, LegMetrics>>,
     upstreams: Arc<Registry<Box<str>, UpstreamMetrics>>,
+    health: OnceLock<Arc<dyn HealthSource>>,
 }
 
 impl Metrics {
@@ -35,12 +38,19 @@ impl Metrics {
         let other = LegKey { route: OTHER, flag: None, variant: None, upstream: OTHER };
         Arc::new(Self {
             control: ControlMetrics::default(),
+            certificates: CertificateMetrics::default(),
             access_lines_dropped: Arc::default(),
             log_lines_dropped: Arc::default(),
             workers: Mutex::default(),
             legs: Arc::new(Registry::new(LEGS_MAX, other.into())),
             upstreams: Arc::new(Registry::new(UPSTREAMS_MAX, OTHER.into())),
+            health: OnceLock::new(),
         })
+    }
+
+    /// Shows the health of endpoints from now on; the first source stays.
+    pub fn show_health(&self, source: Arc<dyn HealthSource>) {
+        self.health.get_or_init(|| source);
     }
 
     /// Registers a worker and makes its shard.
@@ -72,7 +82,9 @@ impl Metrics {
         let mut page = exposition::Page::default();
         exposition::control(&mut page, &self.control);
         exposition::workers(&mut page, &workers);
+        exposition::tls(&mut page, &self.certificates, &workers);
         exposition::upstreams(&mut page, &upstreams);
+        exposition::health(&mut page, &self.health.get().map(|source| source.upstreams()).unwrap_or_default());
         exposition::legs(&mut page, &legs);
         exposition::losses(&mut page, self.access_lines_dropped.value(), self.log_lines_dropped.value());
         page.into_text()

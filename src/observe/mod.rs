@@ -1,4 +1,5 @@
-//! Owns seeing: metrics, the access log, the set-up of `tracing`. A leaf: it knows faults and limits, never a request.
+//! Owns seeing: metrics, the access log, the set-up of `tracing`. A leaf: it knows faults and limits, never a
+//! request.
 //!
 //! Whatever the workers call here neither locks nor allocates nor blocks, but for the calls that say so.
 
@@ -7,18 +8,22 @@ mod cell;
 mod control;
 mod escape;
 mod exposition;
+mod health;
 mod leg;
 mod logging;
 mod metrics;
 pub mod names;
 mod series;
 mod spool;
+mod tls;
 mod worker;
 
 pub use access::{AccessLog, AccessRecord, AccessWriter, LogFormat, timestamp};
 pub use cell::{Counter, Gauge, Tally};
 pub use control::{ControlMetrics, Reload};
+pub use health::{EndpointStatus, HealthSource, UpstreamStatus};
 pub use leg::{LegKey, LegMetrics};
 pub use logging::{LogGuard, LogOptions, LoggingError, init as init_logging, subscriber as log_subscriber};
 pub use metrics::Metrics;
+pub use tls::{CertificateMetrics, HandshakeMetrics};
 pub use worker::{UpstreamMetrics, WorkerMetrics};

@@ -55,13 +55,25 @@ families! {
     WORKERS Gauge "banyan_workers" "Threads that serve.";
     FAULTS Counter "banyan_faults_total" "Exchanges that failed, by fault and by the side to blame.";
     LIMIT_HITS Counter "banyan_limit_hits_total" "Times a limit was reached.";
+    TLS_EXPIRY Gauge "banyan_tls_certificate_expiry_timestamp_seconds" "When each certificate in force ends.";
+    TLS_RELOADS Counter "banyan_tls_certificate_reloads_total" "Times that new certificates came into force.";
+    TLS_REFUSED Gauge "banyan_tls_certificates_refused" "Certificate files that are not used, or whose time is not now; 0 is well.";
+    TLS_HANDSHAKES Counter "banyan_tls_handshakes_total" "Handshakes with clients that succeeded, new sessions and resumed ones.";
+    TLS_FAULTS Counter "banyan_tls_handshake_faults_total" "Handshakes with clients that failed, by why; those too slow are a limit.";
+    PROXY_REFUSED Counter "banyan_proxy_protocol_refused_total" "Connections closed because their PROXY protocol header was missing or bad.";
     UPSTREAM_OPENED Counter "banyan_upstream_connections_opened_total" "Connections opened to the upstream.";
     UPSTREAM_CLOSED Counter "banyan_upstream_connections_closed_total" "Connections to the upstream that ended.";
     UPSTREAM_REUSED Counter "banyan_upstream_connections_reused_total" "Requests sent over a pooled connection.";
     UPSTREAM_IDLE Gauge "banyan_upstream_pool_idle" "Connections now idle in the pools.";
     UPSTREAM_RETRIES Counter "banyan_upstream_stale_retries_total" "Requests sent again after a stale pooled connection took nothing of them.";
     UPSTREAM_EJECTIONS Counter "banyan_upstream_ejections_total" "Ejections of endpoints after consecutive failures.";
-    UPSTREAM_EJECTED Gauge "banyan_upstream_ejected" "Endpoints now ejected, by worker and endpoint.";
+    UPSTREAM_OVERFLOWS Counter "banyan_upstream_overflows_total" "Requests that the route's fallback served because the upstream took no more.";
+    UPSTREAM_EJECTED Gauge "banyan_upstream_ejected" "Endpoints now ejected.";
+    UPSTREAM_ALL_OUT Gauge "banyan_upstream_all_unhealthy" "1 while no endpoint is in service: all serve, or requests are refused.";
+    UPSTREAM_DRAINING Gauge "banyan_upstream_endpoints_draining" "Endpoints that are no longer configured and still serve what is under way.";
+    UPSTREAM_REQUESTS Gauge "banyan_upstream_requests" "Requests under way that count against requests_max.";
+    ENDPOINT_SHARE Gauge "banyan_upstream_endpoint_share" "The share of its usual picks that an endpoint gets: 0 out of service, 1 fully in it.";
+    ENDPOINT_CHECKS Counter "banyan_upstream_endpoint_checks_total" "Health checks, by how they ended.";
     UPSTREAM_SLO Gauge "banyan_upstream_slo_p99_seconds" "The objective for the 99th percentile of latency; never enforced.";
     REQUESTS Counter "banyan_requests_total" "Exchanges finished, by leg and class of the status the client got.";
     DURATION Histogram "banyan_request_duration_seconds" "From the request head to the end of the answer.";
@@ -104,6 +116,8 @@ pub mod field {
     pub const OVERRIDE: &str = "override";
     /// The generation that decided.
     pub const GENERATION: &str = "generation";
+    /// Present and `true` when the fallback served because the chosen upstream was full.
+    pub const OVERFLOW: &str = "overflow";
     /// The upstream.
     pub const UPSTREAM: &str = "upstream";
     /// The address that served.

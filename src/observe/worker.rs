@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::leg::{LegKey, LegMetrics, LegName};
 use super::series::Registry;
-use super::{Counter, Gauge};
+use super::{Counter, Gauge, HandshakeMetrics};
 use crate::fault::Fault;
 use crate::limits::Limit;
 
@@ -27,6 +27,10 @@ pub struct WorkerMetrics {
     pub decision_errors: Counter,
     /// Panics caught; each cost one request.
     pub panics: Counter,
+    /// TLS handshakes with clients.
+    pub handshakes: HandshakeMetrics,
+    /// Connections closed because their PROXY protocol header was missing or bad.
+    pub proxy_headers_refused: Counter,
     number: usize,
     faults: [Counter; Fault::ALL.len()],
     limits: [Counter; Limit::ALL.len()],
@@ -49,8 +53,8 @@ pub struct UpstreamMetrics {
     pub stale_retries: Counter,
     /// Endpoints ejected after consecutive failures.
     pub ejections: Counter,
-    /// Endpoints now ejected.
-    pub ejected: Gauge,
+    /// Requests that the fallback served because the upstream took no more.
+    pub overflows: Counter,
 }
 
 impl WorkerMetrics {
@@ -68,6 +72,8 @@ impl WorkerMetrics {
             decisions: Counter::default(),
             decision_errors: Counter::default(),
             panics: Counter::default(),
+            handshakes: HandshakeMetrics::default(),
+            proxy_headers_refused: Counter::default(),
             number,
             faults: Default::default(),
             limits: Default::default(),

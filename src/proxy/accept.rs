@@ -14,6 +14,8 @@ use super::arrival;
 use super::worker::Worker;
 use crate::lifecycle::Phase;
 use crate::limits::Limit;
+use crate::listen::{ClientListener, Transport};
+use crate::network::Network;
 
 /// Failures to accept are logged once a second at most: a thousand lines do not say more.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -22,17 +24,14 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When the loop cannot watch the socket.
-pub(super) fn start(
-    worker: &Rc<Worker>,
-    listener: std::net::TcpListener,
-    phases: watch::Receiver<Phase>,
-) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    tokio::task::spawn_local(accept(Rc::clone(worker), listener, phases));
+pub(super) fn start(worker: &Rc<Worker>, listener: ClientListener, phases: watch::Receiver<Phase>) -> io::Result<()> {
+    let ClientListener { socket, transport } = listener;
+    let socket = TcpListener::from_std(socket)?;
+    tokio::task::spawn_local(accept(Rc::clone(worker), socket, transport, phases));
     Ok(())
 }
 
-async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phases: watch::Receiver<Phase>) {
+async fn accept(worker: Rc<Worker>, listener: TcpListener, transport: Transport, mut phases: watch::Receiver<Phase>) {
     let mut draining = std::pin::pin!(phases.wait_for(|phase| *phase >= Phase::Draining));
     let mut logged = None;
     loop {
@@ -40,7 +39,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phases: watch::Re
             biased;
             _ = &mut draining => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => admit(&worker, stream, peer),
+                Ok((stream, peer)) => admit(&worker, stream, peer, transport),
                 Err(error) => pause(&worker, &error, &mut logged).await,
             },
         }
@@ -48,7 +47,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phases: watch::Re
     // What waits in the queue would be reset when the socket closes: it is served, unless another process has the
     // socket too and takes it.
     while let Some(Ok((stream, peer))) = now_or_never(listener.accept()) {
-        admit(&worker, stream, peer);
+        admit(&worker, stream, peer, transport);
     }
 }
 
@@ -79,7 +78,7 @@ async fn pause(worker: &Worker, error: &io::Error, logged: &mut Option<tokio::ti
 }
 
 /// Takes a connection in, or closes it at once when a limit is reached.
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, transport: Transport) {
     worker.metrics.connections_accepted.increment();
     if let Err(limit) = count_in(worker, peer.ip()) {
         worker.metrics.limit(limit);
@@ -88,7 +87,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     if stream.set_nodelay(true).is_err() {
         // The client has gone already; serving finds that out.
     }
-    arrival::start(worker, stream, peer);
+    arrival::start(worker, stream, peer, transport);
 }
 
 fn count_in(worker: &Worker, peer: IpAddr) -> Result<(), Limit> {
@@ -96,14 +95,22 @@ fn count_in(worker: &Worker, peer: IpAddr) -> Result<(), Limit> {
     if limits.connections_max != 0 && shared.connections.load(Relaxed) >= limits.connections_max {
         return Err(Limit::Connections);
     }
-    let trusted = shared.options.policy.trusted.iter().any(|network| network.contains(peer));
+    count_address(worker, peer)?;
+    shared.connections.fetch_add(1, Relaxed);
+    worker.metrics.connections_open.add(1);
+    Ok(())
+}
+
+/// Counts a connection for its address, unless that has too many; proxies stand for many clients.
+pub(super) fn count_address(worker: &Worker, peer: IpAddr) -> Result<(), Limit> {
+    let (shared, limits) = (&worker.shared, worker.limits());
+    let is_proxy = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
+    let exempt = is_proxy(&shared.options.policy.trusted) || is_proxy(&shared.options.proxy_protocol_from);
     let mut addresses = shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
     let count = addresses.entry(peer).or_default();
-    if limits.connections_per_address_max != 0 && *count >= limits.connections_per_address_max && !trusted {
+    if limits.connections_per_address_max != 0 && *count >= limits.connections_per_address_max && !exempt {
         return Err(Limit::ConnectionsPerAddress);
     }
     *count += 1;
-    shared.connections.fetch_add(1, Relaxed);
-    worker.metrics.connections_open.add(1);
     Ok(())
 }

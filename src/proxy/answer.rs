@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::exchange::Exchange;
 use crate::clock::{Wait, Watch};
-use crate::fault::Fault;
+use crate::fault::{Fault, Side};
 use crate::forward::{Lease, ResponseBody};
 use crate::head::trailers;
 use crate::upstream::Upstream;
@@ -80,7 +80,10 @@ impl Passed {
         }
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(Ok(self.pass(frame))),
-            Some(Err(_)) => Some(Err(self.fail(Fault::ResponseIncomplete))),
+            Some(Err(_)) => {
+                let fault = self.exchange.broken_upload().unwrap_or(Fault::ResponseIncomplete);
+                Some(Err(self.fail(fault)))
+            }
             None => {
                 self.complete();
                 None
@@ -114,7 +117,7 @@ impl Passed {
     }
 
     fn fail(&mut self, fault: Fault) -> AnswerError {
-        if let Some(lease) = self.lease.take() {
+        if let Some(lease) = self.lease.take().filter(|_| fault.side() == Side::Upstream) {
             lease.failed(&self.upstream);
         }
         self.exchange.fail(fault);

@@ -1,14 +1,26 @@
 //! Owns what happens to a client connection before its first request: who comes, over what, speaking which protocol.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::net::TcpStream;
 
+use super::announcement;
 use super::connection;
-use super::io::{ClientStream, StreamState};
+use super::io::{ClientStream, Socket, StreamState};
+use super::preface;
 use super::worker::Worker;
+use crate::clock::{Wait, Watch};
+use crate::limits::Limit;
+use crate::listen::Transport;
+use crate::proxy_protocol::Announced;
+use crate::tls::server::{ServedNames, Session};
+use crate::tls::{HandshakeFault, PeerCertificate};
 
 /// A connection's place among those of its worker; dropping it gives the place back and counts the bytes.
 pub(super) struct Place {
@@ -25,9 +37,17 @@ pub(super) struct Arrival {
     pub stream: ClientStream,
     /// The client, or the proxy that stands for it.
     pub address: SocketAddr,
-    /// Whether it came over TLS.
-    pub secure: bool,
+    /// What TLS says about it; `None` when it came in the clear.
+    pub security: Option<Security>,
     pub protocol: Protocol,
+}
+
+/// What TLS says about a connection.
+pub(super) struct Security {
+    /// What the client may ask for here; `None` when it named nobody.
+    pub served: Option<ServedNames>,
+    /// Who the client is.
+    pub certificate: Option<PeerCertificate>,
 }
 
 /// What a client speaks.
@@ -35,6 +55,8 @@ pub(super) struct Arrival {
 pub(super) enum Protocol {
     /// HTTP/1.1 and HTTP/1.0.
     Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 impl Drop for Place {
@@ -47,19 +69,137 @@ impl Drop for Place {
 }
 
 /// Receives a connection and serves it, in a task of its own.
-pub(super) fn start(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+pub(super) fn start(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, transport: Transport) {
     let state = StreamState::new(worker.limits());
     let key = worker.streams.borrow_mut().insert(Arc::clone(&state));
     let place = Place { worker: Rc::clone(worker), state, key, counted: address.ip() };
     tokio::task::spawn_local(async move {
-        if let Some(arrival) = arrive(place, stream, address).await {
+        if let Some(arrival) = arrive(place, stream, address, transport).await {
             connection::serve(arrival).await;
         }
     });
 }
 
 /// Finds out who comes and what they speak; `None` when they leave before that, or are turned away.
-async fn arrive(place: Place, stream: TcpStream, address: SocketAddr) -> Option<Arrival> {
-    let stream = ClientStream::new(stream, Arc::clone(&place.state));
-    Some(Arrival { place, stream, address, secure: false, protocol: Protocol::Http1 })
+async fn arrive(
+    mut place: Place,
+    mut stream: TcpStream,
+    mut address: SocketAddr,
+    transport: Transport,
+) -> Option<Arrival> {
+    let worker = Rc::clone(&place.worker);
+    if announcement::is_due(address.ip(), &worker.shared.options.proxy_protocol_from) {
+        address = announced(&mut place, &mut stream, address).await?;
+    }
+    let socket = Socket::new(stream, Arc::clone(&place.state));
+    match transport {
+        Transport::Plain => {
+            let mut stream = ClientStream::plain(socket);
+            let protocol = match worker.shared.options.http2 {
+                true => preface::recognise(&mut stream, &place.state.watch).await?,
+                false => Protocol::Http1,
+            };
+            Some(Arrival { place, stream, address, security: None, protocol })
+        }
+        Transport::Tls => {
+            let Session { stream, http2, served, certificate, .. } = shake_hands(&place, socket, address).await?;
+            let (stream, security) = (ClientStream::tls(stream), Some(Security { served, certificate }));
+            let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+            Some(Arrival { place, stream, address, security, protocol })
+        }
+    }
+}
+
+/// Takes a PROXY protocol header off, within the time for a head; gives the address of who is behind it.
+async fn announced(place: &mut Place, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+    let taken = before_expiry(&place.state.watch, announcement::take(stream)).await;
+    let metrics = &place.worker.metrics;
+    let source = match taken {
+        Met::InTime(Ok(Announced::Proxied { source, .. })) => source,
+        Met::InTime(Ok(Announced::Local)) => return Some(peer),
+        Met::InTime(Err(error)) => {
+            metrics.proxy_headers_refused.increment();
+            tracing::debug!(client = %peer, %error, "closed");
+            return None;
+        }
+        Met::Late => {
+            metrics.limit(Limit::HeadTimeout);
+            return None;
+        }
+        Met::Panicked => {
+            metrics.panics.increment();
+            return None;
+        }
+    };
+    match place.worker.recount(place.counted, source.ip()) {
+        Ok(()) => place.counted = source.ip(),
+        Err(limit) => {
+            metrics.limit(limit);
+            return None;
+        }
+    }
+    Some(source)
+}
+
+/// Shakes hands within the time for it (rule L2).
+async fn shake_hands(place: &Place, socket: Socket, address: SocketAddr) -> Option<Session<Socket>> {
+    let (worker, watch) = (&place.worker, &place.state.watch);
+    let tls = worker.shared.options.tls.as_ref()?;
+    watch.stop(Wait::Head);
+    watch.start(Wait::Handshake, worker.limits().tls_handshake_timeout_ms);
+    let shaken = before_expiry(watch, tls.accept(socket)).await;
+    watch.stop(Wait::Handshake);
+    match shaken {
+        Met::InTime(Ok(session)) => {
+            let handshakes = &worker.metrics.handshakes;
+            if session.resumed {
+                handshakes.resumed.increment()
+            } else {
+                handshakes.full.increment()
+            }
+            watch.start(Wait::Head, worker.limits().head_timeout_ms);
+            return Some(session);
+        }
+        Met::InTime(Err(error)) => {
+            worker.metrics.handshakes.fault(error.fault);
+            tracing::debug!(client = %address, fault = error.fault.as_str(), %error, "no TLS handshake");
+        }
+        Met::Late => {
+            worker.metrics.limit(Limit::TlsHandshake);
+            tracing::debug!(client = %address, "the TLS handshake took too long");
+        }
+        Met::Panicked => {
+            worker.metrics.panics.increment();
+            worker.metrics.handshakes.fault(HandshakeFault::Internal);
+        }
+    }
+    None
+}
+
+/// What became of something that must be done in time.
+enum Met<T> {
+    InTime(T),
+    Late,
+    Panicked,
+}
+
+/// Waits for a future until any wait of the connection runs out.
+async fn before_expiry<F: Future>(watch: &Watch, future: F) -> Met<F::Output> {
+    let mut future = pin!(future);
+    let mut known = false;
+    poll_fn(|cx| {
+        if !known {
+            watch.set_waker(cx.waker());
+            known = true;
+        }
+        if watch.expired().is_some() {
+            return Poll::Ready(Met::Late);
+        }
+        // A panic costs this connection and nothing else.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Met::InTime),
+            Err(_) => Poll::Ready(Met::Panicked),
+        }
+    })
+    .await
 }

@@ -9,17 +9,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use super::arrival::{Arrival, Place, Protocol};
+use super::arrival::{Arrival, Place, Protocol, Security};
+use super::carrier::Carrier;
 use super::exchange;
 use super::handler;
+use super::http2;
 use super::io::{Activity, ClientStream, StreamState};
 use super::worker::{DRAIN_IDLE_MS, Worker};
 use crate::clock::Wait;
 use crate::fault::Fault;
+use crate::forward::ClientBody;
 use crate::head::Peer;
 use crate::limits::{Limit, Limits};
 
@@ -37,6 +42,8 @@ pub(super) struct Connection {
     pub address: SocketAddr,
     /// What forwarding fields say about the peer.
     pub peer: Peer,
+    /// What TLS says about it; `None` in the clear.
+    pub security: Option<Security>,
     /// Requests so far.
     pub requests: Cell<u32>,
     /// Held for as long as a request or a tunnel needs the connection.
@@ -66,27 +73,43 @@ impl Connection {
         used_up || self.worker.is_draining()
     }
 
+    /// Whether a host may be asked for here: over TLS the certificates that the client saw must be for it (rule H10).
+    pub(super) fn serves(&self, host: &str) -> bool {
+        let served = self.security.as_ref().and_then(|security| security.served.as_ref());
+        served.is_none_or(|served| served.cover(host))
+    }
+
     /// The answer is complete: the next request may come.
     pub(super) fn end_exchange(&self) {
         let keep_alive = self.worker.limits().keep_alive_timeout_ms;
         self.state.end_exchange(if self.worker.is_draining() { DRAIN_IDLE_MS } else { keep_alive });
     }
+
+    /// No stream is open: the next may come, for a while.
+    pub(super) fn await_request(&self) {
+        let keep_alive = self.worker.limits().keep_alive_timeout_ms;
+        self.state.watch.start(Wait::KeepAlive, if self.worker.is_draining() { DRAIN_IDLE_MS } else { keep_alive });
+    }
 }
 
 /// Serves a connection that has arrived.
 pub(super) async fn serve(arrival: Arrival) {
-    let Arrival { place, stream, address, secure, protocol } = arrival;
+    let Arrival { place, stream, address, security, protocol } = arrival;
     let (worker, state) = (Rc::clone(&place.worker), Arc::clone(&place.state));
-    let peer = Peer::new(address.ip(), secure, &worker.shared.options.policy);
-    let connection = Rc::new(Connection { worker, state, address, peer, requests: Cell::new(0), _place: place });
+    let peer = Peer::new(address.ip(), security.is_some(), &worker.shared.options.policy);
+    let connection =
+        Rc::new(Connection { worker, state, address, peer, security, requests: Cell::new(0), _place: place });
     match protocol {
         Protocol::Http1 => serve_http1(connection, stream).await,
+        Protocol::Http2 => http2::serve(connection, stream).await,
     }
 }
 
 async fn serve_http1(connection: Rc<Connection>, stream: ClientStream) {
     let state = &connection.state;
-    let service = service_fn(|request| handler::handle(Rc::clone(&connection), request));
+    let carrier = Carrier::connection(&connection);
+    let service =
+        service_fn(|request: Request<Incoming>| handler::handle(carrier.clone(), request.map(ClientBody::Http1)));
     let server = server(connection.worker.limits());
     let mut serving = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut known = false;
@@ -133,21 +156,7 @@ fn account(connection: &Rc<Connection>, end: &End) {
     match end {
         End::Closed => {}
         End::Panicked => metrics.panics.increment(),
-        End::Expired(wait) => {
-            let limit = match wait {
-                Wait::Head => Limit::HeadTimeout,
-                Wait::KeepAlive => Limit::KeepAlive,
-                Wait::Body => Limit::BodyIdle,
-                Wait::BodyRate => Limit::BodyRate,
-                Wait::Write => Limit::WriteStall,
-                // These end where they are waited for, and are counted there.
-                Wait::Tunnel | Wait::Upstream | Wait::Discard => return,
-            };
-            metrics.limit(limit);
-            if *wait == Wait::Head && connection.state.bytes().0 > 0 {
-                exchange::record_unserved(connection, Fault::ClientTimeout);
-            }
-        }
+        End::Expired(wait) => account_expiry(connection, *wait),
         // hyper has answered 400 or 431 by itself, unless the client was gone before its head was whole.
         End::Failed(error) if connection.state.activity() == Activity::Head => {
             if error.is_parse_too_large() {
@@ -159,5 +168,22 @@ fn account(connection: &Rc<Connection>, end: &End) {
         }
         // What happened in an exchange is in its own record.
         End::Failed(_) => {}
+    }
+}
+
+/// Counts a wait that ran out.
+pub(super) fn account_expiry(connection: &Connection, wait: Wait) {
+    let limit = match wait {
+        Wait::Head => Limit::HeadTimeout,
+        Wait::KeepAlive => Limit::KeepAlive,
+        Wait::Body => Limit::BodyIdle,
+        Wait::BodyRate => Limit::BodyRate,
+        Wait::Write => Limit::WriteStall,
+        // These end where they are waited for, and are counted there.
+        Wait::Tunnel | Wait::Upstream | Wait::Discard | Wait::Handshake => return,
+    };
+    connection.worker.metrics.limit(limit);
+    if wait == Wait::Head && connection.state.bytes().0 > 0 {
+        exchange::record_unserved(connection, Fault::ClientTimeout);
     }
 }

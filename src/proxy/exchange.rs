@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
+use super::carrier::Carrier;
 use super::connection::Connection;
+use super::io::Activity;
 use super::view::View;
 use crate::clock::{self, Watch};
 use crate::decision::{Decision, FlagOutcome};
@@ -17,13 +19,16 @@ use crate::fault::{Fault, Side};
 use crate::flag::{ErrorCode, OverrideKind, Reason};
 use crate::forward::BodyProgress;
 use crate::head::names;
+use crate::health::Slot;
 use crate::observe::AccessRecord;
 use crate::snapshot::LegId;
 
 /// One exchange; dropping it before [`Self::complete`] or [`Self::fail`] means that the client is gone.
 pub(super) struct Exchange {
-    connection: Rc<Connection>,
+    carrier: Carrier,
     view: Rc<View>,
+    /// Its place under the limit of its upstream; given up as soon as the answer is whole.
+    slot: Option<Slot>,
     leg: Option<LegId>,
     status: u16,
     fault: Option<Fault>,
@@ -52,12 +57,14 @@ struct Line {
     protocol: &'static str,
     trace_id: Option<u128>,
     reason: Option<Reason>,
+    overflow: bool,
     bucket: Option<(u32, u32)>,
     overridden: Option<OverrideKind>,
 }
 
 impl Exchange {
-    pub(super) fn begin(connection: &Rc<Connection>, view: &Rc<View>, parts: &Parts) -> Self {
+    pub(super) fn begin(carrier: &Carrier, view: &Rc<View>, parts: &Parts) -> Self {
+        let connection = &carrier.connection;
         let worker = &connection.worker;
         worker.metrics.requests_in_flight.add(1);
         let line = worker.access.is_some().then(|| {
@@ -68,16 +75,22 @@ impl Exchange {
                 method: parts.method.clone(),
                 uri: parts.uri.clone(),
                 host: Box::default(),
-                protocol: if parts.version == http::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+                protocol: match parts.version {
+                    http::Version::HTTP_10 => "HTTP/1.0",
+                    http::Version::HTTP_2 => "HTTP/2.0",
+                    _ => "HTTP/1.1",
+                },
                 trace_id: None,
                 reason: None,
+                overflow: false,
                 bucket: None,
                 overridden: None,
             })
         });
         Self {
-            connection: Rc::clone(connection),
+            carrier: carrier.clone(),
             view: Rc::clone(view),
+            slot: None,
             leg: None,
             status: 0,
             fault: None,
@@ -97,17 +110,28 @@ impl Exchange {
     pub(super) fn decided(&mut self, decision: &Decision<'_>) {
         self.leg = Some(decision.leg.id);
         if let Some(outcome) = &decision.flag {
-            self.connection.worker.metrics.decisions.increment();
+            self.carrier.connection.worker.metrics.decisions.increment();
             if outcome.reason == Reason::Error {
-                self.connection.worker.metrics.decision_errors.increment();
+                self.carrier.connection.worker.metrics.decision_errors.increment();
                 log_flag_error(outcome, outcome.error);
             }
         }
         if let (Some(line), Some(outcome)) = (&mut self.line, &decision.flag) {
             line.reason = Some(outcome.reason);
             line.overridden = outcome.overridden;
+            line.overflow = outcome.overflow;
             line.bucket = outcome.bucket.map(|bucket| (bucket.slot, bucket.of));
         }
+    }
+
+    /// Keeps the request's place under the limit of its upstream.
+    pub(super) fn admitted(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
+    }
+
+    /// Hands the place over to a tunnel, which outlives the exchange.
+    pub(super) fn take_slot(&mut self) -> Option<Slot> {
+        self.slot.take()
     }
 
     /// Notes the host that was routed by.
@@ -162,7 +186,8 @@ impl Exchange {
     /// The answer has been handed over whole.
     pub(super) fn complete(&mut self) {
         self.complete = true;
-        self.connection.end_exchange();
+        self.slot = None;
+        self.carrier.end();
     }
 
     /// Notes what broke it; the first fault counts.
@@ -175,24 +200,34 @@ impl Exchange {
 
     /// The request's id in hexadecimal, for the client to quote; made up when there is no access log.
     pub(super) fn request_id(&self) -> String {
-        let id = self.line.as_ref().map_or_else(|| self.connection.worker.request_id(), |line| line.request_id);
+        let id = self.line.as_ref().map_or_else(|| self.carrier.connection.worker.request_id(), |line| line.request_id);
         format!("{id:032x}")
     }
 
-    /// The connection's deadlines.
+    /// The exchange's deadlines.
     pub(super) fn watch(&self) -> &Arc<Watch> {
-        &self.connection.state.watch
+        self.carrier.watch()
+    }
+
+    /// What carries the exchange.
+    pub(super) fn carrier(&self) -> &Carrier {
+        &self.carrier
+    }
+
+    /// Why the request body broke, if it did; whatever broke with it is no fault of the upstream.
+    pub(super) fn broken_upload(&self) -> Option<Fault> {
+        self.request_body.as_ref().and_then(|body| body.broken.get())
     }
 
     fn settle(&mut self) {
-        let broken_upload = self.request_body.as_ref().and_then(|body| body.broken.get());
+        let broken_upload = self.broken_upload();
         if self.complete || self.fault.is_some() {
             return;
         }
         let fault = match broken_upload {
             Some(fault) => fault,
             None if std::thread::panicking() => Fault::Internal,
-            None => match self.connection.state.watch.expired() {
+            None => match self.carrier.watch().expired() {
                 Some(clock::Wait::Body | clock::Wait::BodyRate | clock::Wait::Write) => Fault::ClientTimeout,
                 _ => Fault::ClientGone,
             },
@@ -201,7 +236,7 @@ impl Exchange {
     }
 
     fn record(&self) {
-        let worker = &self.connection.worker;
+        let worker = &self.carrier.connection.worker;
         worker.metrics.requests_in_flight.add(-1);
         if let Some(fault) = self.fault {
             worker.metrics.fault(fault);
@@ -258,6 +293,7 @@ impl Exchange {
             bucket: line.bucket,
             overridden: line.overridden.map(OverrideKind::as_str),
             generation: self.view.snapshot.generation,
+            overflow: line.overflow,
             upstream: labels.map(|labels| &*labels.upstream),
             endpoint: self.endpoint,
             reused: self.reused,
@@ -299,7 +335,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         method: b"",
         host: b"",
         path: b"",
-        protocol: "HTTP/1.1",
+        protocol: if connection.state.activity() == Activity::Streams { "HTTP/2.0" } else { "HTTP/1.1" },
         status: fault.status().as_u16(),
         route: None,
         flag: None,
@@ -308,6 +344,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         bucket: None,
         overridden: None,
         generation: worker.shared.store.snapshot().generation,
+        overflow: false,
         upstream: None,
         endpoint: None,
         reused: false,

@@ -3,29 +3,31 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 
-use http::header::{CONNECTION, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderValue, Method, Request, Response, Uri};
+use hyper::body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use super::answer::Answer;
+use super::carrier::Carrier;
 use super::connection::Connection;
+use super::discard::discard;
 use super::exchange::Exchange;
 use super::tunnel;
 use super::view::View;
-use crate::clock::{self, Wait};
+use crate::clock;
 use crate::decision::{self, Decision, Undecided};
 use crate::fault::{Fault, Side};
-use crate::forward::{BodyProgress, Exchanged, ForwardError, Pool, RequestBody};
+use crate::forward::{BodyProgress, ClientBody, Exchanged, ForwardError, Pool, RequestBody};
 use crate::head::answer::Afterwards;
 use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
+use crate::health::Slot;
 use crate::limits::Limit;
 use crate::upstream::{Rewrite, Upstream};
 
@@ -50,7 +52,7 @@ enum Step<F> {
     /// It is on its way to an upstream.
     Forward(Forward<F>),
     /// It is answered here once its body has been read and dropped; without a fault it is an OPTIONS of ours.
-    Discard { exchange: Exchange, facts: Facts, body: Incoming, fault: Option<Fault> },
+    Discard { exchange: Exchange, facts: Facts, body: ClientBody, fault: Option<Fault> },
     /// It is answered here.
     Refuse(Refused),
 }
@@ -69,43 +71,41 @@ struct Forward<F> {
 /// Whatever needs no waiting is done before the future is made: a future that held the request would be kilobytes
 /// large, and it is moved.
 pub(super) fn handle(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
+    carrier: Carrier,
+    request: Request<ClientBody>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
-    connection.state.begin_exchange();
-    connection.requests.set(connection.requests.get() + 1);
-    let step = begin(&connection, request);
+    carrier.begin();
+    let step = begin(&carrier, request);
     async move {
         let served = match step {
-            Step::Forward(forward) => forward.finish(&connection).await,
+            Step::Forward(forward) => forward.finish(&carrier).await,
             Step::Refuse(refused) => Err(refused),
             Step::Discard { exchange, facts, body, fault } => {
-                let afterwards = discard(&connection, facts, body).await;
+                let afterwards = discard(&carrier, facts, body).await;
                 match fault {
                     Some(fault) => Err(Refused { exchange, fault, afterwards }),
                     None => Ok(own(answer::options(afterwards), exchange)),
                 }
             }
         };
-        let mut response = served.unwrap_or_else(|refused| refuse(&connection, refused));
-        if connection.is_last_request() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        let mut response = served.unwrap_or_else(|refused| refuse(&carrier.connection, refused));
+        carrier.mark_last(&mut response);
         Ok(response)
     }
 }
 
 /// Admits, decides, prepares and sends.
 fn begin(
-    connection: &Rc<Connection>,
-    request: Request<Incoming>,
+    carrier: &Carrier,
+    request: Request<ClientBody>,
 ) -> Step<impl Future<Output = Result<Exchanged, ForwardError>> + use<>> {
+    let connection = &carrier.connection;
     let view = connection.worker.view();
     let (mut parts, body) = request.into_parts();
-    let mut exchange = Exchange::begin(connection, &view, &parts);
+    let mut exchange = Exchange::begin(carrier, &view, &parts);
     let options = &connection.worker.shared.options;
     let refused = |exchange, fault| Step::Refuse(Refused { exchange, fault, afterwards: Afterwards::Close });
-    let admitted = match request::admit(&parts, &options.limits, &options.policy) {
+    let admitted = match carrier.admit(&parts, body.is_end_stream()) {
         Ok(admitted) => admitted,
         Err(fault) => return refused(exchange, fault),
     };
@@ -114,16 +114,24 @@ fn begin(
     if facts.answer_here {
         return Step::Discard { exchange, facts, body, fault: None };
     }
+    if !connection.serves(&admitted.host) {
+        return Step::Discard { exchange, facts, body, fault: Some(Fault::Misdirected) };
+    }
     let client = match connection.peer.is_trusted() {
         true => head::client_address(&parts.headers, connection.address.ip(), &options.policy),
         false => connection.address.ip(),
     };
     exchange.came_from(client);
-    let decision = match decide(&view, &parts, &admitted.host, client) {
+    let decision = match decide(connection, &view, &parts, &admitted.host, client) {
         Ok(decision) => decision,
         Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
+    let (decision, admitted) = take_in(&view, decision);
     exchange.decided(&decision);
+    match admitted {
+        Ok(slot) => exchange.admitted(slot),
+        Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
+    }
     let bytes_max = decision.route.body_bytes_max;
     if bytes_max.is_some_and(|max| body.size_hint().lower() > max) {
         return refused(exchange, Fault::BodyTooLarge);
@@ -134,6 +142,9 @@ fn begin(
         Err(fault) => return refused(exchange, fault),
     };
     exchange.traced(&parts.headers);
+    if facts.expect_continue {
+        carrier.ask_for_body();
+    }
     let body = RequestBody::new(body, Arc::clone(exchange.watch()), &options.limits, bytes_max);
     let progress = body.progress();
     exchange.uploading(Rc::clone(&progress));
@@ -144,12 +155,20 @@ fn begin(
 
 impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
     /// Waits for the response head and answers.
-    async fn finish(self, connection: &Rc<Connection>) -> Result<Response<Answer>, Refused> {
+    async fn finish(self, carrier: &Carrier) -> Result<Response<Answer>, Refused> {
         let Self { exchanging, mut exchange, upstream, progress, sent } = self;
-        match exchanging.await {
+        let mut exchanging = pin!(exchanging);
+        let exchanged = poll_fn(|cx| {
+            let polled = exchanging.as_mut().poll(cx);
+            while let Some((status, headers)) = progress.take_interim() {
+                carrier.pass_interim(status, headers);
+            }
+            polled
+        });
+        match exchanged.await {
             Ok(exchanged) => {
                 progress.answered.set(true);
-                answer(connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
+                answer(&carrier.connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
             }
             Err(error) => {
                 if let Some(endpoint) = error.endpoint {
@@ -166,7 +185,14 @@ impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
 }
 
 /// Decides who serves.
-fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Result<Decision<'s>, Fault> {
+fn decide<'s>(
+    connection: &Connection,
+    view: &'s View,
+    parts: &Parts,
+    host: &str,
+    client: IpAddr,
+) -> Result<Decision<'s>, Fault> {
+    let security = connection.security.as_ref();
     let head = decision::Head {
         method: &parts.method,
         host,
@@ -174,7 +200,13 @@ fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Resu
         query: parts.uri.query(),
         headers: &parts.headers,
         client,
-        secure: false,
+        secure: security.is_some(),
+        certificate: security.and_then(|security| security.certificate.as_ref()).map(|shown| decision::Certificate {
+            subject: &shown.subject,
+            issuer: &shown.issuer,
+            san: shown.san.as_deref(),
+            fingerprint: &shown.fingerprint,
+        }),
         now_unix_s: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX),
         fresh_key,
     };
@@ -182,6 +214,23 @@ fn decide<'s>(view: &'s View, parts: &Parts, host: &str, client: IpAddr) -> Resu
         Undecided::NoRoute => Fault::NoRoute,
         Undecided::PathAmbiguous => Fault::PathAmbiguous,
     })
+}
+
+/// Asks the upstream for room before anything is sent; where it has none, the route may let the fallback serve.
+fn take_in<'s>(view: &View, decision: Decision<'s>) -> (Decision<'s>, Result<Option<Slot>, Fault>) {
+    let chosen = view.pool(decision.leg.upstream);
+    let fault = match chosen.admit() {
+        Ok(slot) => return (decision, Ok(slot)),
+        Err(fault) => fault,
+    };
+    match decision.overflow.map(|leg| view.pool(leg.upstream).admit()) {
+        Some(Ok(slot)) => {
+            chosen.overflowed();
+            (decision.overflowed(), Ok(slot))
+        }
+        // Nobody has room: that is the chosen upstream's failure, not the fallback's.
+        Some(Err(_)) | None => (decision, Err(fault)),
+    }
 }
 
 /// Turns the client's head into the upstream's.
@@ -254,9 +303,8 @@ fn answer(
     upstream: &Arc<Upstream>,
     sent: Sent,
 ) -> Result<Response<Answer>, Box<Refused>> {
-    let Exchanged { mut response, lease } = exchanged;
+    let Exchanged { response, mut lease } = exchanged;
     exchange.reached(lease.address(), lease.connected_in);
-    let upstream_upgrade = response.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, body) = response.into_parts();
     let facts = match response::admit(&parts, &sent.method, sent.asked) {
         Ok(facts) => facts,
@@ -266,15 +314,21 @@ fn answer(
         }
     };
     response::prepare(&mut parts, facts);
+    exchange.carrier().prepare(&mut parts);
     if let Some(cookie) = sent.set_cookie {
         parts.headers.append(SET_COOKIE, cookie);
     }
     if let Some(decision) = sent.shown_decision {
         parts.headers.insert(names::BANYAN_DECISION, decision);
     }
+    if upstream.ejection.on_5xx && parts.status.is_server_error() {
+        lease.answered_badly(upstream);
+    }
     exchange.answered(parts.status.as_u16());
-    let tunnel = facts.is_tunnel.then_some((sent.client_upgrade, upstream_upgrade));
-    if let Some((Some(client), Some(upward))) = tunnel {
+    if facts.is_tunnel
+        && let Some((client, upward)) = sent.client_upgrade.zip(lease.take_tunnel())
+    {
+        lease.hold(exchange.take_slot());
         exchange.complete();
         tunnel::start(Rc::clone(connection), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
         drop(exchange);
@@ -291,6 +345,8 @@ fn own(made: Response<bytes::Bytes>, mut exchange: Exchange) -> Response<Answer>
 /// Answers for a fault.
 fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
     let Refused { mut exchange, fault, afterwards } = refused;
+    // A stream can be broken off without its connection.
+    let afterwards = if exchange.carrier().is_stream() { Afterwards::KeepOpen } else { afterwards };
     let limit = match fault {
         Fault::BodyTooLarge => Some(Limit::Body),
         Fault::UriTooLong => Some(Limit::Target),
@@ -302,41 +358,6 @@ fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
     }
     exchange.fail(fault);
     own(answer::fault(fault, &exchange.request_id(), afterwards), exchange)
-}
-
-/// Reads and drops a body that nobody wants, within limits, so that the connection can be used again (rule F17).
-async fn discard(connection: &Connection, facts: Facts, mut body: Incoming) -> Afterwards {
-    if body.is_end_stream() {
-        return Afterwards::KeepOpen;
-    }
-    let limits = connection.worker.limits();
-    // A client that waits for 100 (Continue) is not made to send what nobody reads.
-    if facts.expect_continue || body.size_hint().lower() > limits.discard_bytes_max {
-        return Afterwards::Close;
-    }
-    let mut left = limits.discard_bytes_max;
-    let watch = &connection.state.watch;
-    watch.start(Wait::Discard, limits.discard_timeout_ms);
-    let read = poll_fn(|cx| {
-        while !watch.take_expiry(Wait::Discard) {
-            match ready!(Pin::new(&mut body).poll_frame(cx)) {
-                None => return Poll::Ready(Some(Afterwards::KeepOpen)),
-                Some(Err(_)) => return Poll::Ready(Some(Afterwards::Close)),
-                Some(Ok(frame)) => {
-                    let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                    let Some(rest) = left.checked_sub(bytes) else { break };
-                    left = rest;
-                }
-            }
-        }
-        Poll::Ready(None)
-    })
-    .await;
-    watch.stop(Wait::Discard);
-    read.unwrap_or_else(|| {
-        connection.worker.metrics.limit(Limit::Discard);
-        Afterwards::Close
-    })
 }
 
 /// A targeting key for a visitor without one: 128 random bits in hexadecimal.

@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::clock::{Wait, Watch};
 use crate::limits::Limits;
+use crate::tls::server::ServerStream;
 
 /// Bytes read at once from a client that is not listened to any more.
 const LINGER_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes looked at before the protocol is known: most first requests fit, so that looking costs no further receive.
+const LOOK_BUFFER_BYTES: usize = 2 * 1024;
 
 /// What a client connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub(super) enum Activity {
     Exchange = 2,
     /// It is upgraded.
     Tunnel = 3,
+    /// It carries HTTP/2 streams, which have activities of their own.
+    Streams = 4,
 }
 
 /// What the byte stream and its connection share; `Sync` for upgrades, though only one worker touches it.
@@ -88,12 +94,18 @@ impl StreamState {
         self.touch_tunnel();
     }
 
+    /// The connection carries streams from now on.
+    pub(super) fn begin_streams(&self) {
+        self.activity.store(Activity::Streams as u8, Relaxed);
+    }
+
     /// What the connection is doing.
     pub(super) fn activity(&self) -> Activity {
         match self.activity.load(Relaxed) {
             0 => Activity::Idle,
             1 => Activity::Head,
             2 => Activity::Exchange,
+            4 => Activity::Streams,
             _ => Activity::Tunnel,
         }
     }
@@ -107,8 +119,13 @@ impl StreamState {
         self.watch.start(Wait::Tunnel, u32::try_from(self.tunnel_idle_ms.load(Relaxed)).unwrap_or(u32::MAX));
     }
 
-    fn read(&self, bytes: u64) {
+    /// Bytes have come off the wire.
+    fn received(&self, bytes: u64) {
         self.received.store(self.received.load(Relaxed) + bytes, Relaxed);
+    }
+
+    /// Bytes of a request have come.
+    fn read(&self, bytes: u64) {
         match self.activity() {
             Activity::Idle if bytes > 0 => {
                 self.activity.store(Activity::Head as u8, Relaxed);
@@ -139,20 +156,77 @@ impl StreamState {
     }
 }
 
+/// A client's socket: what goes over the wire is counted here, and how long the client takes nothing.
+#[derive(Debug)]
+pub(super) struct Socket {
+    inner: TcpStream,
+    state: Arc<StreamState>,
+}
+
+/// What a client's bytes come and go through.
+#[derive(Debug)]
+enum Transport {
+    Plain(Socket),
+    Tls(Box<ServerStream<Socket>>),
+}
+
 /// The byte stream of a client connection.
 #[derive(Debug)]
 pub(super) struct ClientStream {
-    inner: TcpStream,
+    inner: Transport,
     state: Arc<StreamState>,
+    /// What was looked at and is still to be read.
+    ahead: Bytes,
     /// The client has sent all it will send.
     is_read: bool,
     /// Our end has been closed.
     is_shut: bool,
 }
 
-impl ClientStream {
+impl Socket {
     pub(super) fn new(inner: TcpStream, state: Arc<StreamState>) -> Self {
-        Self { inner, state, is_read: false, is_shut: false }
+        Self { inner, state }
+    }
+}
+
+impl ClientStream {
+    /// A connection in the clear.
+    pub(super) fn plain(socket: Socket) -> Self {
+        let state = Arc::clone(&socket.state);
+        Self::new(Transport::Plain(socket), state)
+    }
+
+    /// A connection whose handshake is done.
+    pub(super) fn tls(stream: ServerStream<Socket>) -> Self {
+        let state = Arc::clone(&stream.get_ref().0.state);
+        Self::new(Transport::Tls(Box::new(stream)), state)
+    }
+
+    fn new(inner: Transport, state: Arc<StreamState>) -> Self {
+        Self { inner, state, ahead: Bytes::new(), is_read: false, is_shut: false }
+    }
+
+    /// Looks at what came first, until `is_enough` of it is there; what was looked at is read again.
+    ///
+    /// # Errors
+    /// Those of the transport, and `UnexpectedEof` when nothing more comes.
+    pub(super) fn poll_look(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_enough: impl Fn(&[u8]) -> bool,
+    ) -> Poll<io::Result<&[u8]>> {
+        while !is_enough(&self.ahead) {
+            let mut space = [MaybeUninit::uninit(); LOOK_BUFFER_BYTES];
+            let mut space = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut space))?;
+            self.state.read(space.filled().len() as u64);
+            if space.filled().is_empty() {
+                self.is_read = true;
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.ahead = [&*self.ahead, space.filled()].concat().into();
+        }
+        Poll::Ready(Ok(&self.ahead))
     }
 
     /// Reads what the client still sends, for a while, after our end was closed.
@@ -163,7 +237,8 @@ impl ClientStream {
         while !self.is_read && !self.state.watch.take_expiry(Wait::Discard) {
             let mut scratch = [MaybeUninit::uninit(); LINGER_BUFFER_BYTES];
             let mut scratch = ReadBuf::uninit(&mut scratch);
-            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut scratch));
+            // Beneath TLS: nobody wants to know what it says.
+            let read = ready!(Pin::new(self.inner.socket()).poll_read(cx, &mut scratch));
             self.is_read = read.is_err() || scratch.filled().is_empty();
         }
         self.state.watch.stop(Wait::Discard);
@@ -173,6 +248,12 @@ impl ClientStream {
 
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let bytes = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..bytes]);
+            self.ahead.advance(bytes);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let bytes = buf.filled().len() - before;
@@ -184,9 +265,7 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.state.wrote(&polled);
-        polled
+        Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -203,6 +282,97 @@ impl AsyncWrite for ClientStream {
             self.state.watch.start(Wait::Discard, self.state.linger_ms);
         }
         self.poll_linger(cx).map(Ok)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+}
+
+impl Transport {
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
+}
+
+/// Calls the same method of what is inside.
+macro_rules! inner {
+    ($self:ident, $method:ident $(, $argument:expr)*) => {
+        match $self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).$method($($argument),*),
+            Self::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        inner!(self, poll_read, cx, buf)
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        inner!(self, poll_write, cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, poll_flush, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, poll_shutdown, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        inner!(self, poll_write_vectored, cx, bufs)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        self.state.received((buf.filled().len() - before) as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.state.wrote(&polled);
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {

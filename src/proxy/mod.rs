@@ -4,12 +4,17 @@
 //! nothing is locked per request.
 
 mod accept;
+mod announcement;
 mod answer;
 mod arrival;
+mod carrier;
 mod connection;
+mod discard;
 mod exchange;
 mod handler;
+mod http2;
 mod io;
+mod preface;
 mod tunnel;
 mod view;
 mod worker;

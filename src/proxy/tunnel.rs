@@ -5,12 +5,12 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 
 use super::connection::Connection;
-use crate::forward::Lease;
+use crate::forward::{Lease, Tunnel};
 use crate::limits::Limit;
 
 /// The buffer for each direction, in bytes.
@@ -20,15 +20,13 @@ const BUFFER_BYTES: usize = 8 * 1024;
 /// A WebSocket is over when either side closes; a peer that never answers the end must not hold the tunnel.
 const AFTER_END_MS: u32 = 1_000;
 
-type Stream = TokioIo<Upgraded>;
-
 /// Opens a tunnel once both sides have switched; the lease counts as in flight as long as it lasts.
-pub(super) fn start(connection: Rc<Connection>, client: OnUpgrade, upstream: OnUpgrade, lease: Lease, idle_ms: u32) {
+pub(super) fn start(connection: Rc<Connection>, client: OnUpgrade, upstream: Tunnel, lease: Lease, idle_ms: u32) {
     connection.state.begin_tunnel(idle_ms);
     tokio::task::spawn_local(async move {
-        let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else { return };
+        let Ok(client) = client.await else { return };
         let (from_client, to_client) = split(TokioIo::new(client));
-        let (from_upstream, to_upstream) = split(TokioIo::new(upstream));
+        let (from_upstream, to_upstream) = split(upstream);
         let mut up = pin!(pass(from_client, to_upstream));
         let mut down = pin!(pass(from_upstream, to_client));
         let (mut up_ended, mut down_ended, mut known) = (false, false, false);
@@ -61,7 +59,7 @@ pub(super) fn start(connection: Rc<Connection>, client: OnUpgrade, upstream: OnU
 }
 
 /// Passes bytes one way until that way ends; how it ends is the two sides' own affair.
-async fn pass(mut from: ReadHalf<Stream>, mut to: WriteHalf<Stream>) {
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
     let mut buffer = [0; BUFFER_BYTES];
     while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
         if to.write_all(&buffer[..bytes]).await.is_err() || to.flush().await.is_err() {

@@ -8,7 +8,8 @@ use http::HeaderValue;
 
 use crate::decision::FlagOutcome;
 use crate::flag::{OverrideKind, Reason};
-use crate::forward::{HealthRegistry, Pool};
+use crate::forward::Pool;
+use crate::health::HealthRegistry;
 use crate::observe::{LegMetrics, WorkerMetrics};
 use crate::snapshot::{LegId, Snapshot};
 use crate::upstream::UpstreamId;
@@ -22,15 +23,18 @@ pub(super) struct View {
     legs: Vec<OnceCell<Box<LegView>>>,
 }
 
+/// What a header says besides its leg and generation: the kind of override, the reason, and whether it overflowed.
+type Shown = (OverrideKind, Reason, bool);
+
 /// What a worker made for a leg when it first served it.
 #[derive(Debug)]
 pub(super) struct LegView {
     /// This worker's counters.
     pub metrics: Arc<LegMetrics>,
-    /// The `Banyan-Decision` value for each reason.
-    decisions: [OnceCell<HeaderValue>; Reason::ALL.len()],
-    /// The same where an override decided; for one kind and reason, as a leg rarely sees more at a time.
-    overridden: OnceCell<(OverrideKind, Reason, HeaderValue)>,
+    /// The `Banyan-Decision` value for each reason, without and with overflow.
+    decisions: [[OnceCell<HeaderValue>; Reason::ALL.len()]; 2],
+    /// The same where an override decided; for one outcome, as a leg rarely sees more at a time.
+    overridden: OnceCell<(Shown, HeaderValue)>,
 }
 
 impl View {
@@ -90,13 +94,16 @@ impl LegView {
             return decision_value(route, outcome, generation);
         }
         if let Some(kind) = outcome.overridden {
-            let make = || (kind, outcome.reason, decision_value(route, outcome, generation));
+            let shown = (kind, outcome.reason, outcome.overflow);
+            let make = || (shown, decision_value(route, outcome, generation));
             return match self.overridden.get_or_init(make) {
-                (made, reason, value) if (*made, *reason) == (kind, outcome.reason) => value.clone(),
+                (made, value) if *made == shown => value.clone(),
                 _ => decision_value(route, outcome, generation),
             };
         }
-        self.decisions[outcome.reason as usize].get_or_init(|| decision_value(route, outcome, generation)).clone()
+        self.decisions[usize::from(outcome.overflow)][outcome.reason as usize]
+            .get_or_init(|| decision_value(route, outcome, generation))
+            .clone()
     }
 }
 
@@ -109,8 +116,9 @@ fn decision_value(route: &str, outcome: &FlagOutcome<'_>, generation: u64) -> He
     let variant = outcome.variant.map_or_else(String::new, |variant| format!(" variant={},", quoted(variant)));
     let forced = if outcome.forced { ", forced" } else { "" };
     let overridden = outcome.overridden.map_or_else(String::new, |kind| format!(", override=\"{}\"", kind.as_str()));
+    let overflow = if outcome.overflow { ", overflow" } else { "" };
     let text = format!(
-        "flag={},{variant} reason=\"{}\", generation={generation}, route={}{forced}{overridden}",
+        "flag={},{variant} reason=\"{}\", generation={generation}, route={}{forced}{overridden}{overflow}",
         quoted(outcome.key),
         outcome.reason.as_str(),
         quoted(route)
@@ -146,6 +154,7 @@ mod tests {
             bucket: None,
             forced: false,
             overridden: None,
+            overflow: false,
         }
     }
 

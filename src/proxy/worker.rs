@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +17,16 @@ use tokio::time::MissedTickBehavior;
 use super::accept;
 use super::io::{Activity, StreamState};
 use super::view::View;
-use crate::clock::{self, Wait};
-use crate::forward::HealthRegistry;
+use crate::clock::{self, Wait, Watch};
 use crate::head::Policy;
+use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
+use crate::listen::ClientListener;
+use crate::network::Network;
 use crate::observe::{AccessLog, AccessWriter, Metrics, WorkerMetrics};
 use crate::snapshot::{Reader, Store};
+use crate::tls::server::ServerTls;
 
 /// While draining, how long an idle connection may wait for a request that is already on its way.
 pub(super) const DRAIN_IDLE_MS: u32 = 1_000;
@@ -39,6 +42,12 @@ pub struct Options {
     pub policy: Policy,
     /// Whether clients see `Banyan-Decision` on answers.
     pub expose_decision: bool,
+    /// Networks whose connections begin with a PROXY protocol header.
+    pub proxy_protocol_from: Box<[Network]>,
+    /// TLS towards clients; needed where a listener speaks it.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Whether clients may speak HTTP/2.
+    pub http2: bool,
     /// Whether requests are counted and timed.
     pub metrics: bool,
     /// The access log, if there is one.
@@ -50,7 +59,7 @@ pub(super) struct Shared {
     pub options: Options,
     pub store: Arc<Store>,
     pub metrics: Arc<Metrics>,
-    pub health: HealthRegistry,
+    pub health: Arc<HealthRegistry>,
     /// Client connections now open.
     pub connections: AtomicU32,
     /// The same by address; locked when a connection opens or closes, never per request.
@@ -63,6 +72,8 @@ pub(super) struct Worker {
     pub metrics: Arc<WorkerMetrics>,
     pub phase: Cell<Phase>,
     pub streams: RefCell<Slab<Arc<StreamState>>>,
+    /// The deadlines of the HTTP/2 streams.
+    pub watches: RefCell<Slab<Arc<Watch>>>,
     pub access: Option<RefCell<AccessWriter>>,
     reader: RefCell<Reader>,
     view: RefCell<Rc<View>>,
@@ -79,9 +90,10 @@ pub struct Workers(Vec<JoinHandle<()>>);
 /// # Errors
 /// When a thread or a runtime cannot be made.
 pub fn start(
-    hands: Vec<Vec<TcpListener>>,
+    hands: Vec<Vec<ClientListener>>,
     options: Options,
     store: &Arc<Store>,
+    health: &Arc<HealthRegistry>,
     metrics: &Arc<Metrics>,
     lifecycle: &Lifecycle,
 ) -> io::Result<Workers> {
@@ -89,7 +101,7 @@ pub fn start(
         options,
         store: Arc::clone(store),
         metrics: Arc::clone(metrics),
-        health: HealthRegistry::default(),
+        health: Arc::clone(health),
         connections: AtomicU32::new(0),
         addresses: Mutex::default(),
     });
@@ -117,7 +129,7 @@ impl Workers {
 /// One worker's life.
 fn run(
     shared: Arc<Shared>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<ClientListener>,
     phases: watch::Receiver<Phase>,
     ready: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
@@ -154,6 +166,7 @@ impl Worker {
             metrics,
             phase: Cell::new(Phase::Running),
             streams: RefCell::default(),
+            watches: RefCell::default(),
             access,
             reader: RefCell::new(reader),
             view: RefCell::new(Rc::new(view)),
@@ -193,8 +206,11 @@ impl Worker {
         let drained = phases.wait_for(|phase| *phase >= Phase::Draining).await.map(|phase| *phase);
         self.phase.set(drained.unwrap_or(Phase::Aborting));
         for (_, state) in &*self.streams.borrow() {
-            if state.activity() == Activity::Idle {
-                state.watch.start(Wait::KeepAlive, DRAIN_IDLE_MS);
+            match state.activity() {
+                Activity::Idle => state.watch.start(Wait::KeepAlive, DRAIN_IDLE_MS),
+                // It says GOAWAY.
+                Activity::Streams => state.watch.wake(),
+                Activity::Head | Activity::Exchange | Activity::Tunnel => {}
             }
         }
         let mut aborted = std::pin::pin!(phases.wait_for(|phase| *phase >= Phase::Aborting));
@@ -205,7 +221,7 @@ impl Worker {
                     let left = self.streams.borrow().len();
                     tracing::warn!(connections = left, "drain deadline: dropping what is left");
                     for _ in 0..left {
-                        self.metrics.limit(crate::limits::Limit::Drain);
+                        self.metrics.limit(Limit::Drain);
                     }
                     break;
                 }
@@ -223,6 +239,9 @@ impl Worker {
         for (_, state) in &*self.streams.borrow() {
             state.watch.sweep(now);
         }
+        for (_, watch) in &*self.watches.borrow() {
+            watch.sweep(now);
+        }
         if round.is_multiple_of(POOL_SWEEP_TICKS) {
             // Loading the view here lets a worker without requests let go of an old generation too.
             for pool in self.view().pools() {
@@ -234,11 +253,22 @@ impl Worker {
         }
     }
 
+    /// Counts a connection for another address than before, unless that one has too many.
+    pub(super) fn recount(&self, before: IpAddr, now: IpAddr) -> Result<(), Limit> {
+        accept::count_address(self, now)?;
+        self.forget_address(before);
+        Ok(())
+    }
+
     /// Forgets a connection.
     pub(super) fn forget(&self, key: usize, peer: IpAddr) {
         self.streams.borrow_mut().remove(key);
         self.metrics.connections_open.add(-1);
         self.shared.connections.fetch_sub(1, Relaxed);
+        self.forget_address(peer);
+    }
+
+    fn forget_address(&self, peer: IpAddr) {
         let mut addresses = self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = addresses.get_mut(&peer) {
             *count -= 1;

@@ -143,5 +143,19 @@ pub enum Choice {
         legs: Box<[Option<Leg>]>,
         /// What serves when the flag gives the code default or an error.
         fallback: Leg,
+        /// Which requests the fallback serves while the chosen upstream is full.
+        overflow: Overflow,
     },
+}
+
+/// Says which requests the fallback serves while the chosen upstream is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// None: they are answered with 503.
+    #[default]
+    Never,
+    /// Reads: the authority over writes must not move with the load.
+    Reads,
+    /// All.
+    All,
 }

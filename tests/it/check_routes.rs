@@ -126,7 +126,7 @@ fn what_is_not_in_force_is_said_once_a_route() {
 ",
         ROUTES
     );
-    let upstreams = UPSTREAMS.replace("9002\"]", "9002\"], health: {path: /healthz, interval_ms: 1000}");
+    let upstreams = UPSTREAMS;
     let outcome = compiled(FLAGS, &format!("{upstreams}{routes}"));
     assert!(outcome.draft.is_some());
     super::snapshot!("routes_not_in_force", shown(&outcome));

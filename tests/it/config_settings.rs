@@ -7,6 +7,8 @@ use banyan::cli::{SettingOptions, settle};
 use banyan::config::{Format, Report};
 use banyan::flag::Hashing;
 use banyan::settings::{LogFormat, Settings};
+use banyan::tls::Alpn;
+use banyan::tls::server::{ClientAuth, ServerPlan, UnknownNames};
 use clap::Parser;
 use tempfile::TempDir;
 
@@ -52,6 +54,19 @@ fn nothing_given_is_the_documented_defaults() {
     assert_eq!(settings.workers, std::thread::available_parallelism().unwrap());
 }
 
+/// A plan without HTTP/2, which the tests below turn off.
+fn tls_plan(names: &[&str], client_auth: ClientAuth, unknown_names: UnknownNames) -> ServerPlan {
+    let pair = |name: &&str| (format!("{name}.pem").into(), format!("{name}.key").into());
+    ServerPlan {
+        pairs: names.iter().map(pair).collect(),
+        directory: Some("certs".into()),
+        client_ca: Some("ca.pem".into()),
+        client_auth,
+        unknown_names,
+        alpn: Alpn::Http1,
+    }
+}
+
 #[test]
 fn the_command_line_reaches_every_setting() {
     let settings = settled(&given(&[
@@ -67,10 +82,20 @@ fn the_command_line_reaches_every_setting() {
         "--log=debug",
         "--log-format=json",
         "--hashing=v2",
+        "--listen-tls=127.0.0.1:4",
+        "--tls-certificate=a.pem,b.pem",
+        "--tls-key=a.key",
+        "--tls-key=b.key",
+        "--tls-directory=certs",
+        "--tls-client-ca=ca.pem",
+        "--tls-client-auth=optional",
+        "--tls-unknown-sni=refuse",
+        "--proxy-protocol-from=10.1.0.0/16",
         "--expose-decision",
         "--trusted-proxies=10.0.0.0/8,192.168.0.0/16",
         "--via=edge-1",
         "--tracing=off",
+        "--http2=off",
         "--metrics=off",
         "--poll-ms=0",
         "--debounce-ms=5",
@@ -85,6 +110,9 @@ fn the_command_line_reaches_every_setting() {
         flags: "f".into(),
         routes: "r".into(),
         listen: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
+        listen_tls: vec!["127.0.0.1:4".parse().unwrap()],
+        tls: tls_plan(&["a", "b"], ClientAuth::Optional, UnknownNames::Refuse),
+        proxy_protocol_from: vec!["10.1.0.0/16".parse().unwrap()],
         admin: "127.0.0.1:3".parse().unwrap(),
         state: "s".into(),
         workers: 4.try_into().unwrap(),
@@ -97,6 +125,7 @@ fn the_command_line_reaches_every_setting() {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "192.168.0.0/16".parse().unwrap()],
         via: Some("edge-1".into()),
         tracing: false,
+        http2: false,
         metrics: false,
         poll_ms: 0,
         debounce_ms: 5,
@@ -113,6 +142,13 @@ fn the_file_reaches_every_setting_and_the_command_line_beats_it() {
 flags: f
 routes: r
 listen: [127.0.0.1:1]
+listen_tls: 127.0.0.1:4
+tls_certificate: [a.pem]
+tls_key: a.key
+tls_directory: certs
+tls_client_ca: ca.pem
+tls_unknown_sni: default
+proxy_protocol_from: [10.1.0.0/16, \"::1\"]
 admin: 127.0.0.1:3
 state: s
 workers: 4
@@ -125,6 +161,7 @@ expose_decision: true
 trusted_proxies: 10.0.0.0/8
 via: off
 tracing: off
+http2: off
 metrics: false
 poll_ms: 1
 debounce_ms: 2
@@ -141,6 +178,9 @@ limits: {head_bytes_max: 1000, fields_max: 10}
         flags: "f".into(),
         routes: "r".into(),
         listen: vec!["127.0.0.1:1".parse().unwrap()],
+        listen_tls: vec!["127.0.0.1:4".parse().unwrap()],
+        tls: tls_plan(&["a"], ClientAuth::Required, UnknownNames::Default),
+        proxy_protocol_from: vec!["10.1.0.0/16".parse().unwrap(), "::1".parse().unwrap()],
         admin: "127.0.0.1:3".parse().unwrap(),
         state: "s".into(),
         workers: 2.try_into().unwrap(),
@@ -153,6 +193,7 @@ limits: {head_bytes_max: 1000, fields_max: 10}
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         via: Some("edge".into()),
         tracing: false,
+        http2: false,
         metrics: false,
         poll_ms: 1,
         debounce_ms: 2,

@@ -105,6 +105,7 @@ impl Asked {
             headers: &self.headers,
             client: self.client,
             secure: self.secure,
+            certificate: None,
             now_unix_s: 1_800_000_000,
             fresh_key: || "fresh".to_owned(),
         }

@@ -5,10 +5,11 @@
 
 mod framing;
 mod hops;
-mod random;
+pub(crate) mod random;
 mod target;
 mod upstream;
 
+use crate::judges::panel;
 use crate::support::{Message, Origin, Router};
 
 /// A second request right behind the first: a smuggled one would reach the origin.
@@ -62,6 +63,15 @@ impl Pair {
         assert_eq!(answer.status(), 200, "{:?}: {}", String::from_utf8_lossy(bytes.as_ref()), answer.text());
         self.origin.wait_for_requests(before + 1);
         self.origin.requests().remove(before)
+    }
+}
+
+impl Drop for Pair {
+    /// Whatever a test was about: what the origin received must mean the same to everybody.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panel::read_alike(&self.origin.streams());
+        }
     }
 }
 

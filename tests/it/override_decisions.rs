@@ -107,6 +107,7 @@ fn outcome<'s>(snapshot: &'s Snapshot, path: &str, fields: &[(&str, &str)]) -> F
         headers: &headers,
         client: [127, 0, 0, 1].into(),
         secure: false,
+        certificate: None,
         now_unix_s: 0,
         fresh_key: || "fresh".to_owned(),
     };

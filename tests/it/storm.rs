@@ -130,6 +130,7 @@ fn expected(snapshot: &Snapshot, user: usize) -> String {
         headers: &headers,
         client: [127, 0, 0, 1].into(),
         secure: false,
+        certificate: None,
         now_unix_s: 0,
         fresh_key: String::new,
     };

@@ -67,6 +67,7 @@ impl Question {
             headers: &self.parts.headers,
             client: self.client,
             secure: self.secure,
+            certificate: None,
             now_unix_s,
             fresh_key,
         };
@@ -135,6 +136,7 @@ fn decided(snapshot: &Snapshot, head: &Head<'_>, decision: &Decision<'_>) -> Dec
         path: decision.params.template().to_string(),
         params: params.collect(),
         upstream: upstream.map(|upstream| upstream.name.to_string()).unwrap_or_default(),
+        overflow: decision.overflow.map(|leg| snapshot.rules.legs[leg.id.0 as usize].upstream.to_string()),
         why: why(snapshot, decision, explanation.as_ref().and_then(|found| found.trace.evaluation.variant)),
         flag: None,
         steps: Vec::new(),

@@ -35,6 +35,8 @@ pub(super) struct Decided {
     pub(super) upstream: String,
     /// Why this upstream.
     pub(super) why: String,
+    /// The upstream that serves while this one takes no more.
+    pub(super) overflow: Option<String>,
     pub(super) flag: Option<Outcome>,
     /// What each rule of the flag said.
     pub(super) steps: Vec<Step>,
@@ -85,6 +87,7 @@ impl Answer {
             "variant": flag.and_then(|flag| flag.variant.as_ref()),
             "reason": flag.map(|flag| flag.reason),
             "upstream": decided.map(|decided| &decided.upstream),
+            "overflow": decided.and_then(|decided| decided.overflow.as_ref()),
             "generation": self.generation,
             "why": decided.map(|decided| &decided.why),
             "refused": self.outcome.as_ref().err(),
@@ -155,6 +158,9 @@ impl Decided {
             row(text, "variant", &format!("{variant} ({}{error}{by})", flag.reason));
         }
         row(text, "upstream", &format!("{}: {}", self.upstream, self.why));
+        if let Some(overflow) = &self.overflow {
+            row(text, "overflow", &format!("{overflow}, while `{}` takes no more", self.upstream));
+        }
     }
 
     fn steps_json(&self) -> Value {

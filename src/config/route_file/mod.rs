@@ -4,7 +4,7 @@ mod route;
 mod upstream;
 
 pub use route::{HeaderDoc, MatchDoc, RouteDoc, TargetDoc, VariantDoc};
-pub use upstream::{RewriteDoc, UpstreamDoc};
+pub use upstream::{HealthDoc, RewriteDoc, TlsDoc, UpstreamDoc};
 
 use super::fields::{entries, text};
 use super::{Fields, Node, Place, Report, Text};

@@ -16,6 +16,8 @@ pub struct RouteDoc {
     pub target: Option<TargetDoc>,
     /// `fallback`: an upstream, or a stage on a migration route.
     pub fallback: Option<Text>,
+    /// `overflow`: what serves while the chosen upstream is full.
+    pub overflow: Option<Text>,
     /// `websocket`.
     pub websocket: bool,
     /// `body_bytes_max`.
@@ -87,6 +89,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<RouteDoc> {
         flag: fields.text("flag", report),
         target: target(&mut fields, node, report),
         fallback: fields.text("fallback", report),
+        overflow: fields.text("overflow", report),
         websocket: fields.boolean("websocket", report).unwrap_or(false),
         body_bytes_max: fields.number("body_bytes_max", 1..=u64::MAX >> 1, report),
         name: match name {

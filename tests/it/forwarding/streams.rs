@@ -103,3 +103,45 @@ fn a_client_that_leaves_ends_the_exchange_upstream() {
     router.wait_for_metric("banyan_faults_total", &["fault=\"client_gone\""], 1.0);
     assert_eq!(router.metric("banyan_faults_total", &["side=\"upstream\""]), 0.0);
 }
+
+#[test]
+fn an_upload_goes_on_while_the_client_reads_nothing() {
+    // More than all buffers between origin and client hold, so that the answer stands still until it is read.
+    let size = 16 * 1024 * 1024;
+    let origin = Origin::start(move |exchange| {
+        exchange.head().unwrap();
+        exchange.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n"));
+        let mut answering = exchange.stream();
+        let answer = std::thread::spawn(move || std::io::Write::write_all(&mut answering, &vec![b'a'; size]).is_ok());
+        assert_eq!(exchange.take(size).len(), size);
+        assert!(answer.join().unwrap());
+        exchange.drain();
+    });
+    let router = Router::to(origin.address);
+    let mut wire = router.connect();
+    wire.send(format!("PUT /big HTTP/1.1\r\nhost: a.example\r\ncontent-length: {size}\r\n\r\n"));
+    // It returns only when all has been taken.
+    wire.send(vec![b'u'; size]);
+    let answer = wire.answer();
+    assert!(answer.complete && answer.body.len() == size);
+    assert_eq!(router.metric("banyan_faults_total", &[]), 0.0);
+}
+
+#[test]
+fn an_upload_that_breaks_during_the_answer_is_the_clients_fault() {
+    let origin = Origin::start(|exchange| {
+        exchange.head().unwrap();
+        exchange.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        exchange.drain();
+    });
+    let router = Router::to(origin.address);
+    let mut wire = router.connect();
+    wire.send(CHUNKED_POST).send("3\r\none\r\n");
+    assert_eq!(wire.head().status(), 200);
+    assert_eq!(wire.chunk(), b"hello");
+    wire.send("zz\r\n");
+    origin.wait_for_ends(1);
+    assert!(!origin.bytes().ends_with(b"0\r\n\r\n"));
+    router.wait_for_metric("banyan_faults_total", &["side=\"client\""], 1.0);
+    assert_eq!(router.metric("banyan_faults_total", &["side=\"upstream\""]), 0.0);
+}

@@ -255,6 +255,14 @@ fn p14_trailers_pass_and_forbidden_ones_do_not() {
 }
 
 #[test]
+fn p14_trailers_of_requests_need_no_announcement() {
+    let pair = Pair::start();
+    let received =
+        pair.forwards(post("transfer-encoding: chunked\r\n", "5\r\nhello\r\n0\r\nx-sum: 2\r\nx_bad: 1\r\n\r\n"));
+    assert_eq!(received.trailers, [("x-sum".to_owned(), "2".to_owned())]);
+}
+
+#[test]
 fn p15_answers_without_body() {
     for (method, response, length) in [
         ("HEAD", &b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n"[..], "7"),

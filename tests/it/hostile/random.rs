@@ -7,8 +7,9 @@
 
 use std::fmt::Write as _;
 
+use crate::judges::panel;
+use crate::support::Origin;
 use crate::support::message::{Framing, Message};
-use crate::support::{Origin, Router};
 
 const CASES: u32 = 1_500;
 
@@ -87,6 +88,13 @@ fn case(number: u32, draw: &mut Draw) -> String {
     bytes
 }
 
+/// Each framing with each body, and each extra field, for whoever mutates them.
+pub(crate) fn requests() -> Vec<Vec<u8>> {
+    let post = |fields: &str, body: &str| format!("POST /first HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n{body}");
+    let framed = FRAMINGS.iter().flat_map(|framing| BODIES.iter().map(move |body| post(framing, body)));
+    framed.chain(EXTRAS.iter().map(|extra| post(extra, ""))).map(String::into_bytes).collect()
+}
+
 /// Splits what a client received into answers; the last may be cut.
 fn answers(bytes: &[u8], method: &str) -> Vec<Message> {
     let mut reader = crate::support::message::Reader::new(bytes);
@@ -106,7 +114,7 @@ fn answers(bytes: &[u8], method: &str) -> Vec<Message> {
 #[test]
 fn both_sides_read_the_same_requests() {
     let origin = Origin::ok();
-    let router = Router::to(origin.address);
+    let router = panel::router(&origin);
     let seed = fastrand::u64(1..);
     let mut draw = Draw(seed);
     let mut forwarded = 0;
@@ -134,6 +142,7 @@ fn both_sides_read_the_same_requests() {
         }
         forwarded += received.len();
     }
+    panel::read_alike(&origin.streams());
     assert!(forwarded > 50, "most cases must not be refused out of hand: {forwarded}");
     assert_eq!(router.metric("banyan_faults_total", &["side=\"upstream\""]), 0.0, "seed {seed}");
     assert_eq!(router.metric("banyan_panics_total", &[]), 0.0, "seed {seed}");

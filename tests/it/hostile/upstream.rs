@@ -93,6 +93,7 @@ fn u3_chunked_wins_over_content_length() {
         let answer = wire.answer();
         assert_eq!((answer.text(), answer.field("content-length")), ("hello".into(), String::new()));
     }
+    assert_eq!(origin.connections(), 2, "nothing is read behind such an answer");
 }
 
 #[test]
@@ -166,6 +167,37 @@ fn u5_answers_pushed_on_an_idle_connection_reach_nobody() {
         wire.send(get(""));
         assert_eq!(wire.answer().text(), "ok");
     }
+}
+
+#[test]
+fn u5_a_connection_that_ends_while_idle_is_closed_unasked() {
+    let origin = Origin::start(|exchange| {
+        if exchange.request().is_some() {
+            exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    });
+    let router = Router::to(origin.address);
+    assert_eq!(router.get("/").text(), "ok");
+    router.wait_for_metric("banyan_upstream_connections_closed_total", &[], 1.0);
+}
+
+#[test]
+fn u4_a_head_may_come_in_any_parts() {
+    let origin = Origin::start(|exchange| {
+        while exchange.request().is_some() {
+            for byte in b"HTTP/1.1 200 OK\r\nx-a: 1\r\ncontent-length: 2\r\n\r\nok" {
+                exchange.send([*byte]);
+            }
+        }
+    });
+    let router = Router::to(origin.address);
+    let mut wire = router.connect();
+    for _ in 0..2 {
+        wire.send(get(""));
+        let answer = wire.answer();
+        assert_eq!((answer.field("x-a"), answer.text()), ("1".into(), "ok".into()));
+    }
+    assert_eq!(origin.connections(), 1);
 }
 
 #[test]

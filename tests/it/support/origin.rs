@@ -108,6 +108,11 @@ impl Origin {
         self.log.seen.lock().unwrap().bytes.concat()
     }
 
+    /// All bytes so far, by connection.
+    pub(crate) fn streams(&self) -> Vec<Vec<u8>> {
+        self.log.seen.lock().unwrap().bytes.clone()
+    }
+
     pub(crate) fn wait_for_requests(&self, count: usize) {
         self.wait(&format!("{count} requests"), |seen| seen.requests.len() >= count);
     }
@@ -200,6 +205,11 @@ impl Exchange {
     /// Sends bytes; a router that has gone is no failure of the script.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.reader.stream.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// A second handle of the connection, for a script that sends and receives at once.
+    pub(crate) fn stream(&self) -> TcpStream {
+        self.reader.stream.stream.try_clone().unwrap()
     }
 
     /// Reads until the router ends the connection.

@@ -1,0 +1,96 @@
+//! Owns the way from `tls:` of an upstream to what its connections are encrypted with; the files are read here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::{Diagnostic, Report, Text, TlsDoc, UpstreamDoc};
+use crate::tls::client::{ClientPlan, ClientTls, ClientTlsError};
+use crate::tls::{Alpn, FileError, FileFault};
+
+/// Compiles the TLS of an upstream: `Some(None)` when it has none, `None` after a report.
+pub(super) fn compile(doc: &UpstreamDoc, alpn: Alpn, report: &mut Report) -> Option<Option<Arc<ClientTls>>> {
+    let https = |text: &Text| text.text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+    match &doc.tls {
+        Some(tls) => written(doc, tls, alpn, report).map(Some),
+        None if doc.endpoints.iter().flatten().any(https) => {
+            let plan = ClientPlan { alpn, ..ClientPlan::default() };
+            ClientTls::load(plan).map(Some).map_err(|error| refuse(doc, None, &error, report)).ok()
+        }
+        None => Some(None),
+    }
+}
+
+fn written(doc: &UpstreamDoc, tls: &TlsDoc, alpn: Alpn, report: &mut Report) -> Option<Arc<ClientTls>> {
+    let before = report.diagnostics.len();
+    contradictions(tls, report);
+    if report.diagnostics.len() > before {
+        return None;
+    }
+    if let Some(place) = &tls.unverified {
+        let message = format!("the certificate of upstream `{}` is not verified", doc.name.text);
+        let found = Diagnostic::warning("tls-insecure", place, message);
+        report
+            .push(found.help("whoever is in between reads and changes everything; name its authority with `ca: FILE`"));
+    }
+    let plan = ClientPlan {
+        ca: tls.ca.as_ref().map(file),
+        identity: tls.certificate.as_ref().zip(tls.key.as_ref()).map(|(chain, key)| (file(chain), file(key))),
+        server_name: tls.server_name.as_ref().map(|name| name.text.clone()),
+        insecure: tls.unverified.is_some(),
+        alpn,
+    };
+    ClientTls::load(plan).map_err(|error| refuse(doc, Some(tls), &error, report)).ok()
+}
+
+/// A path as written is seen from the directory of its file.
+fn file(written: &Text) -> PathBuf {
+    let directory = written.place.file.path.parent().unwrap_or(Path::new(""));
+    directory.join(&*written.text)
+}
+
+fn contradictions(tls: &TlsDoc, report: &mut Report) {
+    let mut alone = |one: &Option<Text>, other: &Option<Text>, message: &str, help: &str| {
+        if let (Some(text), None) = (one, other) {
+            report.push(Diagnostic::error("tls-half-pair", &text.place, message).help(help));
+        }
+    };
+    alone(&tls.certificate, &tls.key, "a certificate without its key", "name the key file: `key: FILE`");
+    alone(
+        &tls.key,
+        &tls.certificate,
+        "a key without its certificate",
+        "name the certificate file: `certificate: FILE`",
+    );
+    if let (Some(ca), Some(place)) = (&tls.ca, &tls.unverified) {
+        let found =
+            Diagnostic::error("tls-contradiction", place, "nothing is verified, yet there is somebody to trust");
+        report.push(found.also(&ca.place, "trusted here").help("remove `verify: false`"));
+    }
+}
+
+/// Reports what is wrong where the file or the name is written.
+fn refuse(doc: &UpstreamDoc, tls: Option<&TlsDoc>, error: &ClientTlsError, report: &mut Report) {
+    let written = |path: &Path| {
+        let texts = tls.map(|tls| [&tls.ca, &tls.certificate, &tls.key]);
+        texts.into_iter().flatten().flatten().find(|text| file(text) == path)
+    };
+    let (place, help) = match error {
+        ClientTlsError::File(FileError { path, fault }) => (written(path), help(fault)),
+        ClientTlsError::ServerName(_) => {
+            (tls.and_then(|tls| tls.server_name.as_ref()), "write a name, such as orders.internal")
+        }
+        ClientTlsError::NoSystemRoots => (None, "install the system's certificates, or name `tls: {ca: FILE}`"),
+    };
+    let place = place.map_or(&doc.name.place, |text| &text.place);
+    report.push(Diagnostic::error("tls-file", place, error.to_string()).help(help));
+}
+
+fn help(fault: &FileFault) -> &'static str {
+    match fault {
+        FileFault::Unreadable(_) => {
+            "a path is seen from the directory of this file; the router's user must be able to read it"
+        }
+        FileFault::Mismatch => "name the key that the certificate was made for",
+        _ => "write the file whole, in PEM, then rename it into place",
+    }
+}
