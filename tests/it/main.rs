@@ -37,6 +37,8 @@ mod http2;
 mod judges;
 mod metrics;
 mod metrics_admin;
+mod override_break_glass;
+mod override_decisions;
 mod process;
 mod reload;
 mod reload_process;

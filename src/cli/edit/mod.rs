@@ -85,6 +85,7 @@ pub(super) fn run(args: &EditArgs, verb: &'static str, plan: impl FnOnce(&Files)
         Ok(()) => std::mem::take(&mut shown.report),
         Err(report) => report,
     };
+    shown.name_break_glass();
     shown.print(args.json)
 }
 
@@ -97,6 +98,7 @@ fn edit(args: &EditArgs, plan: impl FnOnce(&Files) -> Result<Plan, Refused>, sho
         ..SettingOptions::default()
     };
     let settings = settle(&options, std::iter::empty())?;
+    shown.state = Some(settings.state.clone());
     // From the first look to the last rename, so that two edits follow each other.
     let _lock = if args.dry_run { None } else { Some(EditLock::take(&settings.flags)?) };
     let files = Files::read(&settings)?;

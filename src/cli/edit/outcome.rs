@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::{REFUSED, print};
-use crate::config::{Format, Report, visible};
+use crate::config::{Diagnostic, Format, Report, Severity, visible};
+use crate::control::BREAK_GLASS_FILE;
 use crate::flag::Move;
 
 /// How many flags are listed with their moves; JSON has all.
@@ -18,6 +19,8 @@ pub(super) struct Shown {
     verb: &'static str,
     reason: Option<String>,
     dry_run: bool,
+    /// The router's state directory, once the settings are known.
+    pub(super) state: Option<PathBuf>,
     /// The files that change, each with its difference.
     pub(super) files: Vec<(PathBuf, String)>,
     /// The files that were written.
@@ -45,12 +48,31 @@ impl Shown {
             verb,
             reason,
             dry_run,
+            state: None,
             files: Vec::new(),
             written: Vec::new(),
             moves: Vec::new(),
             attributes: Vec::new(),
             report: Report::default(),
         }
+    }
+
+    /// Says what is left when a kill cannot be written: the file that a router looks for whatever its flag files say.
+    pub(super) fn name_break_glass(&mut self) {
+        let mistaken = self.report.diagnostics.iter().any(|found| found.code == "unknown-flag");
+        let Some(state) = self.state.as_ref().filter(|_| self.verb == "kill" && self.report.has_errors() && !mistaken)
+        else {
+            return;
+        };
+        let message = "a running router can be told without its flag files, for all flags at once";
+        let found = Diagnostic::new(Severity::Note, "break-glass", None, message);
+        let file = state.join(BREAK_GLASS_FILE);
+        self.report.push(
+            found.help(format!(
+                "`touch {}`, in the state directory of that router; remove it to go back",
+                file.display()
+            )),
+        );
     }
 
     /// Prints it, and says by the exit code whether the edit was done.
