@@ -81,6 +81,7 @@ impl Shown {
         if self.report.has_errors() { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
     }
 
+    /// One JSON object with the same members whatever the outcome.
     fn to_json(&self) -> String {
         let paths = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
         let files = self.files.iter().map(|(path, diff)| json!({"path": path.display().to_string(), "diff": diff}));
@@ -99,6 +100,7 @@ impl Shown {
         format!("{object:#}\n")
     }
 
+    /// The difference first, then who moves, then findings, and last what became of it.
     fn to_text(&self) -> String {
         let mut text = String::new();
         for (_, diff) in &self.files {
@@ -139,12 +141,14 @@ impl Shown {
         }
     }
 
+    /// What became of it; a script reads the exit code, a person this.
     fn write_end(&self, text: &mut String) {
         // Writing to a string cannot fail.
         let _ = if self.report.has_errors() {
             match self.written.as_slice() {
                 [] => writeln!(text, "refused: nothing was written"),
-                _ => writeln!(text, "refused in the middle"),
+                // Another file was changed by others between two exchanges.
+                _ => writeln!(text, "refused in the middle: only these were written"),
             }
         } else if self.files.is_empty() {
             writeln!(text, "nothing to do: the files say so already")
@@ -163,6 +167,7 @@ impl Shown {
 }
 
 impl FlagMoves {
+    /// How many do not stay.
     fn moved(&self) -> u32 {
         self.moves.iter().map(|found| found.keys).sum()
     }

@@ -67,6 +67,7 @@ impl FlagEditor<'_> {
         let first = operands.as_list().map_or(0, |list| list.len() - pairs(operands).count());
         let placed: Vec<_> = pairs(operands).zip(weights).enumerate().map(|(at, found)| (at + first, found)).collect();
         for (number, (pair, weight)) in placed {
+            // A weight that says the same in another form, such as 1e1, stays as it is written.
             let path = [&split.path[..], &[number]].concat();
             match pair.as_list() {
                 Some([_, written]) if is_number(written, *weight) => {}
@@ -241,6 +242,7 @@ fn collect<'d>(node: &'d Node, path: &mut Vec<usize>, found: &mut Vec<Fractional
     if let Some(("fractional", operands)) = operation(node) {
         found.push(([&path[..], &[0]].concat(), operands));
     }
+    // Also what only looks like an operator: one too many is refused, one too few would be edited by mistake.
     let children: Vec<&Node> = match &node.kind {
         Kind::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
         Kind::List(items) => items.iter().collect(),
