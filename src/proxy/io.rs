@@ -11,6 +11,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::interim::InterimHeads;
 use crate::clock::{Wait, Watch};
 use crate::limits::Limits;
 use crate::tls::server::ServerStream;
@@ -41,6 +42,8 @@ pub(super) enum Activity {
 pub(super) struct StreamState {
     /// The waits of this connection.
     pub watch: Arc<Watch>,
+    /// Heads to be written between answers of hyper's.
+    pub interim: InterimHeads,
     activity: AtomicU8,
     received: AtomicU64,
     sent: AtomicU64,
@@ -59,6 +62,7 @@ impl StreamState {
         watch.start(Wait::Head, limits.head_timeout_ms);
         Arc::new(Self {
             watch,
+            interim: InterimHeads::default(),
             activity: AtomicU8::new(Activity::Head as u8),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -177,6 +181,8 @@ pub(super) struct ClientStream {
     state: Arc<StreamState>,
     /// What was looked at and is still to be read.
     ahead: Bytes,
+    /// Interim heads of which a part has been written.
+    interim: Bytes,
     /// The client has sent all it will send.
     is_read: bool,
     /// Our end has been closed.
@@ -203,7 +209,7 @@ impl ClientStream {
     }
 
     fn new(inner: Transport, state: Arc<StreamState>) -> Self {
-        Self { inner, state, ahead: Bytes::new(), is_read: false, is_shut: false }
+        Self { inner, state, ahead: Bytes::new(), interim: Bytes::new(), is_read: false, is_shut: false }
     }
 
     /// Looks at what came first, until `is_enough` of it is there; what was looked at is read again.
@@ -227,6 +233,28 @@ impl ClientStream {
             self.ahead = [&*self.ahead, space.filled()].concat().into();
         }
         Poll::Ready(Ok(&self.ahead))
+    }
+
+    /// Writes the interim heads that wait.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.state.interim.is_waiting() {
+            if self.interim.is_empty() {
+                self.interim = self.state.interim.take();
+            }
+            while !self.interim.is_empty() {
+                let bytes = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.interim))?;
+                self.interim.advance(bytes);
+            }
+            self.state.interim.written();
+            // The exchange waits for this before it answers, in the task that is running now.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends an interim head that has begun: nothing may come in between.
+    fn poll_begun_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.interim.is_empty() { Poll::Ready(Ok(())) } else { self.poll_interim(cx) }
     }
 
     /// Reads what the client still sends, for a while, after our end was closed.
@@ -265,10 +293,15 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_begun_interim(cx))?;
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes when it has written everything it had: here, and only here, a head of ours may stand.
+        if self.state.interim.is_waiting() {
+            ready!(self.poll_interim(cx))?;
+        }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
@@ -293,6 +326,7 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_begun_interim(cx))?;
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 }

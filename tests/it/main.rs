@@ -34,6 +34,7 @@ mod fuzz_targets;
 mod health;
 mod hostile;
 mod http2;
+mod interim;
 mod judges;
 mod metrics;
 mod metrics_admin;
@@ -50,6 +51,7 @@ mod slow;
 mod storm;
 mod support;
 mod tls;
+mod upstreams;
 mod websocket;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.

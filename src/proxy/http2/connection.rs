@@ -67,6 +67,7 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
     let ended = match shaken {
         Ok(server) => {
             state.watch.stop(Wait::Head);
+            connection.worker.metrics.http2_connections.increment();
             let shared = Rc::default();
             let mut serving = Serving { connection: Rc::clone(&connection), shared, server, leaving: false };
             connection.await_request();
@@ -83,6 +84,7 @@ fn builder(limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     builder
         .max_frame_size(FRAME_BYTES_MAX)
+        .enable_connect_protocol()
         .max_send_buffer_size(limits.h2_send_buffer_bytes.max(1))
         .max_pending_accept_reset_streams(or_all(limits.h2_resets_max))
         .max_concurrent_reset_streams(or_all(limits.h2_resets_max))
