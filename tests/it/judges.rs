@@ -5,6 +5,8 @@
 pub(crate) mod desync;
 pub(crate) mod panel;
 
+mod grpc;
+pub(crate) mod h2load;
 mod mutations;
 mod slowhttptest;
 mod websockets;

@@ -49,6 +49,7 @@ mod slow;
 mod storm;
 mod support;
 mod tls;
+mod upstreams;
 mod websocket;
 
 /// Compares with a file of `tests/snapshots`; `INSTA_UPDATE=always cargo test` writes it anew.

@@ -65,6 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "listen",
             "network",
             "observe",
+            "proxy_protocol",
             "settings",
             "snapshot",
             "tls",

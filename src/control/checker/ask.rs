@@ -12,13 +12,14 @@ use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::proxy_protocol;
 use crate::tls::HandshakeError;
 use crate::tls::client::{ClientTls, speaks_http2};
-use crate::upstream::{Endpoint, HealthCheck, Upstream};
+use crate::upstream::{Endpoint, HealthCheck, Protocol, Upstream};
 
 /// The largest response head in bytes.
 const RESPONSE_HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -32,6 +33,8 @@ pub(super) struct Question {
     /// The endpoint's own name, which its certificate must have unless `tls` says otherwise.
     name: Box<str>,
     tls: Option<Arc<ClientTls>>,
+    protocol: Protocol,
+    proxy_protocol: Option<proxy_protocol::Version>,
     target: PathAndQuery,
     host: HeaderValue,
 }
@@ -60,8 +63,15 @@ impl Question {
         let own =
             || HeaderValue::from_str(&endpoint.authority).unwrap_or_else(|_| HeaderValue::from_static("localhost"));
         let host = check.host.clone().or_else(|| upstream.rewrite.host.clone()).unwrap_or_else(own);
-        let tls = upstream.tls.clone();
-        Self { address, name: endpoint.host.clone(), tls, target: check.target.clone(), host }
+        Self {
+            address,
+            name: endpoint.host.clone(),
+            tls: upstream.tls.clone(),
+            protocol: upstream.protocol,
+            proxy_protocol: upstream.proxy_protocol,
+            target: check.target.clone(),
+            host,
+        }
     }
 
     fn http1_request(&self) -> Request<Empty<Bytes>> {
@@ -111,9 +121,18 @@ where
 
 /// Connects as requests to this upstream do, and asks.
 async fn exchange(question: Question) -> Result<StatusCode, Failure> {
-    let stream = TcpStream::connect(question.address).await.map_err(Failure::Connect)?;
+    let mut stream = TcpStream::connect(question.address).await.map_err(Failure::Connect)?;
+    if let Some(version) = question.proxy_protocol {
+        // The router itself is who asks.
+        let own = stream.local_addr().map_err(Failure::Connect)?;
+        let header = proxy_protocol::write(version, own, question.address);
+        stream.write_all(&header).await.map_err(Failure::Connect)?;
+    }
     let Some(tls) = &question.tls else {
-        return Ok(over_http1(stream, question.http1_request()).await?);
+        return match question.protocol {
+            Protocol::Http2 => Ok(over_http2(stream, question.http2_request(Scheme::HTTP)).await?),
+            Protocol::Http1 | Protocol::Either => Ok(over_http1(stream, question.http1_request()).await?),
+        };
     };
     let stream = tls.connect(&question.name, stream).await.map_err(Failure::Tls)?;
     if speaks_http2(&stream) {
@@ -165,6 +184,33 @@ mod tests {
     ) -> Result<StatusCode, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(contained(exchange, Duration::from_millis(10)))
+    }
+
+    #[test]
+    fn an_answer_over_http2_is_read() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let question = Question {
+            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            name: "a".into(),
+            tls: None,
+            protocol: Protocol::Http2,
+            proxy_protocol: None,
+            target: "/up?x=1".parse().unwrap(),
+            host: HeaderValue::from_static("a.example:8080"),
+        };
+        let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
+            assert_eq!(request.uri(), "http://a.example:8080/up?x=1");
+            let mut answer = http::Response::new(Empty::<Bytes>::new());
+            *answer.status_mut() = StatusCode::ACCEPTED;
+            Ok::<_, Infallible>(answer)
+        });
+        let status = runtime.block_on(async {
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(theirs), service));
+            over_http2(ours, question.http2_request(Scheme::HTTP)).await
+        });
+        assert_eq!(status.unwrap(), StatusCode::ACCEPTED);
     }
 
     #[test]

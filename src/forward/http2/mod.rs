@@ -46,7 +46,8 @@ struct Shared {
     in_flight: Cell<usize>,
     /// When the last exchange ended, in milliseconds of [`clock::now_ms`].
     idle_since_ms: Cell<u64>,
-    is_closed: Cell<bool>,
+    /// No new stream begins any more: it has ended, or refused one.
+    is_closing: Cell<bool>,
 }
 
 impl Http2 {
@@ -65,14 +66,14 @@ impl Http2 {
             scheme,
             in_flight: Cell::new(0),
             idle_since_ms: Cell::new(clock::now_ms()),
-            is_closed: Cell::new(false),
+            is_closing: Cell::new(false),
         });
         let driven = Rc::downgrade(&shared);
         tokio::task::spawn_local(async move {
             // How it ended shows in the exchanges that it carried; without any it concerns nobody.
             let _ = connection.await;
             if let Some(shared) = driven.upgrade() {
-                shared.is_closed.set(true);
+                shared.is_closing.set(true);
             }
             drop(open);
         });
@@ -84,7 +85,7 @@ impl Http2 {
         // A GOAWAY shows as an error of the sender.
         let mut sender = self.0.sender.borrow_mut();
         let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
-        !self.0.is_closed.get() && !matches!(ready, Poll::Ready(Err(_)))
+        !self.0.is_closing.get() && !matches!(ready, Poll::Ready(Err(_)))
     }
 
     /// Whether another stream may begin now.
@@ -111,7 +112,7 @@ pub(super) struct StreamPlace(Http2);
 impl StreamPlace {
     /// Sends a request; the future waits for the response head.
     pub(super) fn send(&self, request: Request<RequestBody>) -> Sending {
-        Sending::new(&mut self.0.0.sender.borrow_mut(), &self.0.0.scheme, request)
+        Sending::new(&self.0.0, request)
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use h2::Reason;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
 use http::{Request, Response, Version};
 use http_body::Body as _;
 
+use super::Shared;
 use super::body::ResponseBody;
 use super::upload::{Upload, UploadError};
 use crate::fault::Fault;
@@ -32,6 +33,7 @@ enum Step {
 }
 
 struct Wait {
+    connection: Rc<Shared>,
     response: ResponseFuture,
     upload: Option<Upload>,
     interim: Interim,
@@ -41,14 +43,14 @@ struct Wait {
 
 impl Sending {
     /// Opens a stream; what is sent goes out when the connection's task runs.
-    pub(super) fn new(sender: &mut SendRequest<Bytes>, scheme: &Scheme, request: Request<RequestBody>) -> Self {
+    pub(super) fn new(connection: &Rc<Shared>, request: Request<RequestBody>) -> Self {
         let (parts, body) = request.into_parts();
         let interim = body.interim();
         let is_whole = body.is_end_stream();
-        let Some(head) = translate(parts.clone(), scheme) else {
+        let Some(head) = translate(parts.clone(), &connection.scheme) else {
             return Self::failed(SendError::sent(Fault::RequestMalformed));
         };
-        let (response, stream) = match sender.send_request(head, is_whole) {
+        let (response, stream) = match connection.sender.borrow_mut().send_request(head, is_whole) {
             Ok(opened) => opened,
             Err(_) => {
                 // The connection has ended since it was chosen; nothing of the request went out.
@@ -60,7 +62,7 @@ impl Sending {
             true => (None, Some(Box::new(Request::from_parts(parts, body)))),
             false => (Some(Upload::new(stream, body)), None),
         };
-        Self(Box::new(Step::Wait(Wait { response, upload, interim, again })))
+        Self(Box::new(Step::Wait(Wait { connection: Rc::clone(connection), response, upload, interim, again })))
     }
 
     fn failed(error: SendError) -> Self {
@@ -106,8 +108,11 @@ impl Wait {
     }
 
     /// A stream that was refused has not been processed (RFC 9113 section 8.7); nothing else is sent again (rule U7).
+    ///
+    /// It is tried on another connection: the one that refused would do so again.
     fn sort(&mut self, error: &h2::Error) -> SendError {
         if error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM) {
+            self.connection.is_closing.set(true);
             return SendError { fault: Fault::ConnectionTerminated, unsent: self.again.take() };
         }
         SendError::sent(if error.is_library() { Fault::ResponseMalformed } else { Fault::ConnectionTerminated })
