@@ -5,6 +5,7 @@ mod completions;
 mod demo;
 mod explain;
 mod health;
+mod history;
 mod limit_names;
 mod options;
 mod schema;
@@ -33,6 +34,7 @@ Examples:
   banyan check --format github          the same, as annotations of a pull request
   banyan explain --url http://shop.example/search -H 'x-user-id: ada'
                                         who serves this request, and why
+  banyan history --limit 5              what changed last, by whom and why
   banyan schema flags > flags.schema.json
                                         let the editor help with flag files
   banyan completions bash > ~/.local/share/bash-completion/completions/banyan
@@ -62,6 +64,9 @@ enum Command {
     /// Show which route, variant and upstream a request gets, and why.
     #[command(long_about = explain::LONG)]
     Explain(Box<explain::ExplainArgs>),
+    /// Show what changed: publications, overrides, rejections, with who and why.
+    #[command(long_about = history::LONG)]
+    History(history::HistoryArgs),
     /// Ask the running router whether it lives, or whether it takes traffic.
     Health(health::HealthArgs),
     /// Print the JSON Schema of flag or route files.
@@ -79,6 +84,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Health(args) => health::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -34,6 +34,7 @@ mod judges;
 mod metrics;
 mod metrics_admin;
 mod override_break_glass;
+mod override_commands;
 mod override_decisions;
 mod process;
 mod reload;
