@@ -35,6 +35,7 @@ mod metrics;
 mod metrics_admin;
 mod override_break_glass;
 mod override_commands;
+mod override_crash;
 mod override_decisions;
 mod process;
 mod reload;

@@ -27,7 +27,7 @@ pub(crate) fn flags(modern: u32) -> String {
     )
 }
 
-const ROUTES: &str = "identity: {targeting_key: [\"header:x-user\"]}\nupstreams: {one: {endpoints: [\"http://127.0.0.1:9\"]}}\nroutes:\n  - {name: side, match: {path: /side}, flag: side, variants: {legacy: one, modern: one}, fallback: one}\n  - {name: other, match: {path: /other}, flag: other, variants: {a: one, b: one}, fallback: one}\n";
+pub(crate) const ROUTES: &str = "identity: {targeting_key: [\"header:x-user\"]}\nupstreams: {one: {endpoints: [\"http://127.0.0.1:9\"]}}\nroutes:\n  - {name: side, match: {path: /side}, flag: side, variants: {legacy: one, modern: one}, fallback: one}\n  - {name: other, match: {path: /other}, flag: other, variants: {a: one, b: one}, fallback: one}\n";
 
 /// A control plane in this process, over files and a state directory of its own.
 pub(crate) struct Plane {
@@ -53,7 +53,8 @@ impl Plane {
         Self::start_at(root.path(), Arc::clone(&root))
     }
 
-    fn start_at(path: &Path, root: Arc<TempDir>) -> Self {
+    /// Starts on files in a directory that is somebody else's to remove.
+    pub(crate) fn start_at(path: &Path, root: Arc<TempDir>) -> Self {
         let (flags_dir, routes_dir, state) = (path.join("flags"), path.join("routes"), path.join("state"));
         let (flags, routes) = (FileSet::read(&flags_dir), FileSet::read(&routes_dir));
         let outcome = compile::compile(&flags, &routes, &compile::Options::default(), None);
