@@ -37,6 +37,7 @@ mod override_break_glass;
 mod override_commands;
 mod override_crash;
 mod override_decisions;
+mod override_handover;
 mod process;
 mod reload;
 mod reload_process;

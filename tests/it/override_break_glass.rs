@@ -194,7 +194,8 @@ fn unreadable_overrides_kill_every_flag_and_are_kept_aside() {
 fn a_successor_that_cannot_read_the_overrides_leaves_the_running_one_to_serve() {
     let two = Two::start();
     let router = two.router();
-    fs::write(state(&router).join("overrides.json"), "broken").unwrap();
+    // The running one replaces a ruined file at once; a directory in its place it cannot.
+    fs::create_dir(state(&router).join("overrides.json")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
     let output = command.args(["serve", "--log-format", "json"]).current_dir(router.directory()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

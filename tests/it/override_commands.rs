@@ -95,7 +95,7 @@ impl Plane {
         wait_until("the reload", || self.metrics.control.reloads(result) >= count);
     }
 
-    fn give(&self, command: Command) -> Receipt {
+    pub(crate) fn give(&self, command: Command) -> Receipt {
         self.handle.operator().execute(&order(command)).unwrap()
     }
 
@@ -112,17 +112,21 @@ impl Plane {
     }
 
     /// Which kind of override decides about a flag.
-    fn decider(&self, flag: &str) -> Option<OverrideKind> {
+    pub(crate) fn decider(&self, flag: &str) -> Option<OverrideKind> {
         self.ruling(flag, "ada").overridden
     }
 
     /// How many of 1000 users get the second variant.
-    fn modern(&self, flag: &str) -> usize {
+    pub(crate) fn modern(&self, flag: &str) -> usize {
         (0..1000)
             .filter(|user| {
                 self.ruling(flag, &format!("user-{user}")).evaluation.variant.is_some_and(|variant| variant.0 == 1)
             })
             .count()
+    }
+
+    pub(crate) fn is_pinned(&self, user: u32) -> bool {
+        self.ruling("side", &format!("user-{user}")).overridden == Some(OverrideKind::Pin)
     }
 
     /// The history as it is on disk, once it has an entry for each of these actions.
@@ -164,7 +168,7 @@ pub(crate) fn kill(flag: &str) -> Command {
     Command::Kill { flag: flag.into() }
 }
 
-fn revive(flag: &str) -> Command {
+pub(crate) fn revive(flag: &str) -> Command {
     Command::Revive { flag: flag.into() }
 }
 
@@ -173,7 +177,7 @@ fn set(flag: &str, shares: &[(&str, &str)]) -> Command {
     Command::Set { flag: flag.into(), shares }
 }
 
-fn pin(flag: &str, value: &str, variant: &str) -> Command {
+pub(crate) fn pin(flag: &str, value: &str, variant: &str) -> Command {
     let (attribute, value, variant) = ("header.x-user".into(), value.into(), variant.into());
     Command::Pin { flag: flag.into(), attribute, value, variant }
 }
