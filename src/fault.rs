@@ -73,6 +73,10 @@ pub enum Fault {
     ConnectRefused,
     /// The upstream did not accept the connection in time.
     ConnectTimeout,
+    /// The upstream's certificate is not trusted, expired, or for another name.
+    TlsCertificate,
+    /// TLS with the upstream failed for another reason.
+    TlsHandshake,
     /// The upstream did not send a response head in time.
     ResponseTimeout,
     /// The upstream closed or reset before its response head.
@@ -87,7 +91,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, by discriminant.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::UriTooLong,
@@ -107,6 +111,8 @@ impl Fault {
         Self::Unavailable,
         Self::ConnectRefused,
         Self::ConnectTimeout,
+        Self::TlsCertificate,
+        Self::TlsHandshake,
         Self::ResponseTimeout,
         Self::ConnectionTerminated,
         Self::ResponseMalformed,
@@ -133,6 +139,8 @@ impl Fault {
             | Self::Unavailable
             | Self::ConnectRefused
             | Self::ConnectTimeout
+            | Self::TlsCertificate
+            | Self::TlsHandshake
             | Self::ResponseTimeout
             | Self::ConnectionTerminated
             | Self::ResponseMalformed
@@ -161,6 +169,8 @@ impl Fault {
             Self::LimitReached | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::DnsError
             | Self::ConnectRefused
+            | Self::TlsCertificate
+            | Self::TlsHandshake
             | Self::ConnectionTerminated
             | Self::ResponseMalformed
             | Self::ResponseIncomplete => StatusCode::BAD_GATEWAY,
@@ -186,6 +196,8 @@ impl Fault {
             Self::Unavailable => "destination_unavailable",
             Self::ConnectRefused => "connection_refused",
             Self::ConnectTimeout => "connection_timeout",
+            Self::TlsCertificate => "tls_certificate_error",
+            Self::TlsHandshake => "tls_protocol_error",
             Self::ResponseTimeout => "http_response_timeout",
             Self::ConnectionTerminated => "connection_terminated",
             Self::ResponseMalformed => "http_protocol_error",
@@ -216,6 +228,8 @@ impl Fault {
             Self::Unavailable => "unavailable",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
+            Self::TlsCertificate => "tls_certificate",
+            Self::TlsHandshake => "tls_handshake",
             Self::ResponseTimeout => "response_timeout",
             Self::ConnectionTerminated => "connection_terminated",
             Self::ResponseMalformed => "response_malformed",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
+use crate::proxy_protocol;
 use crate::tls::client::ClientTls;
 
 /// Indexes [`crate::snapshot::Snapshot::upstreams`].
@@ -44,6 +45,10 @@ pub struct Upstream {
     pub rewrite: Rewrite,
     /// How its connections are encrypted; `None` leaves them in the clear.
     pub tls: Option<Arc<ClientTls>>,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The PROXY header that begins each connection; such a connection carries one exchange.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 impl Upstream {
@@ -51,6 +56,23 @@ impl Upstream {
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.endpoints.iter().flat_map(|endpoint| endpoint.addresses.iter().copied())
     }
+
+    /// Whether connections to both are opened in the same way, so that one's may serve the other.
+    pub fn is_dialled_like(&self, other: &Self) -> bool {
+        self.tls == other.tls && self.protocol == other.protocol && self.proxy_protocol == other.proxy_protocol
+    }
+}
+
+/// Names what an upstream speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2; in the clear by prior knowledge.
+    Http2,
+    /// HTTP/2 or HTTP/1.1, as the upstream chooses in the TLS handshake.
+    Either,
 }
 
 /// Describes one address of an upstream as written, with what it resolved to.

@@ -193,8 +193,8 @@ def banyan(name: str, folder: Path, workload: Workload, ports: Ports, certificat
     document = {
         "identity": {"targeting_key": ["cookie:session"]},
         "upstreams": {
-            "legacy": {"endpoints": [f"http://127.0.0.1:{ports.legacy}"]},
-            "modern": {"endpoints": [f"http://127.0.0.1:{ports.modern}"]},
+            name: {"endpoints": [f"http://127.0.0.1:{port}"], "connections_max": 4 * KEPT_UPSTREAM}
+            for name, port in (("legacy", ports.legacy), ("modern", ports.modern))
         },
         "routes": routes,
     }

@@ -3,13 +3,17 @@
 mod check;
 mod completions;
 mod demo;
+mod edit;
 mod explain;
 mod health;
 mod history;
+mod kill;
 mod limit_names;
 mod options;
+mod pin;
 mod schema;
 mod serve;
+mod set;
 mod settings_file;
 
 use std::process::ExitCode;
@@ -35,6 +39,10 @@ Examples:
   banyan explain --url http://shop.example/search -H 'x-user-id: ada'
                                         who serves this request, and why
   banyan history --limit 5              what changed last, by whom and why
+  banyan kill orders-migration --reason '5xx since the deploy'
+                                        everybody back to legacy
+  banyan set search-engine modern=12.5% --dry-run
+                                        what a ramp would change, and who would move
   banyan schema flags > flags.schema.json
                                         let the editor help with flag files
   banyan completions bash > ~/.local/share/bash-completion/completions/banyan
@@ -67,6 +75,18 @@ enum Command {
     /// Show what changed: publications, overrides, rejections, with who and why.
     #[command(long_about = history::LONG)]
     History(history::HistoryArgs),
+    /// Disable a flag in its file: everybody is served by its fallback.
+    #[command(long_about = kill::LONG_KILL)]
+    Kill(Box<kill::StateArgs>),
+    /// Enable a flag in its file.
+    #[command(long_about = kill::LONG_REVIVE)]
+    Revive(Box<kill::StateArgs>),
+    /// Set the shares of a flag's variants in its file.
+    #[command(long_about = set::LONG)]
+    Set(Box<set::SetArgs>),
+    /// Give one variant to everybody whose attribute has a value, in the flag's file.
+    #[command(long_about = pin::LONG)]
+    Pin(Box<pin::PinArgs>),
     /// Ask the running router whether it lives, or whether it takes traffic.
     Health(health::HealthArgs),
     /// Print the JSON Schema of flag or route files.
@@ -83,6 +103,10 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Kill(args) => kill::run(&args),
+        Command::Revive(args) => kill::revive(&args),
+        Command::Set(args) => set::run(&args),
+        Command::Pin(args) => pin::run(&args),
         Command::Health(args) => health::run(&args),
         Command::History(args) => history::run(&args),
         Command::Schema(args) => schema::run(&args),

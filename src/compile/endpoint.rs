@@ -6,7 +6,7 @@ use crate::config::{Diagnostic, Report, Text};
 use crate::network::is_private;
 use crate::upstream::Endpoint;
 
-/// Reads `http://host:port` or `host:port`; an address as host gets its address at once.
+/// Reads `http://host:port`, `https://host:port` or `host:port`; an address as host gets its address at once.
 pub(super) fn read(text: &Text, report: &mut Report) -> Option<Endpoint> {
     match parse(&text.text) {
         Ok(endpoint) => Some(endpoint),
@@ -71,6 +71,7 @@ fn parse(text: &str) -> Result<Endpoint, Fault> {
     let (host, port) = split(authority)?;
     let address = address(host)?;
     let port = match port {
+        None if is_https(text) => 443,
         None if text.contains("://") => 80,
         None => return Err(Fault("has no port", FORM)),
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -88,14 +89,17 @@ fn parse(text: &str) -> Result<Endpoint, Fault> {
     })
 }
 
+fn is_https(text: &str) -> bool {
+    text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+}
+
 fn strip_scheme(text: &str) -> Result<&str, Fault> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Ok(text);
     };
     match scheme.to_ascii_lowercase().as_str() {
-        "http" => Ok(rest.strip_suffix('/').unwrap_or(rest)),
-        "https" => Err(Fault("asks for TLS, which this version does not speak to upstreams yet", "use http://")),
-        "h2c" => Err(Fault("asks for HTTP/2, which this version does not speak to upstreams yet", "use http://")),
+        "http" | "https" => Ok(rest.strip_suffix('/').unwrap_or(rest)),
+        "h2c" => Err(Fault("names no scheme", "write http:// here, and `protocol: h2c` for the upstream")),
         _ => Err(Fault("has an unknown scheme", FORM)),
     }
 }

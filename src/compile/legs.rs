@@ -129,6 +129,7 @@ fn split(
     if refused {
         return None;
     }
+    useless_overflow(doc, served.iter().filter_map(|(_, upstream)| *upstream), fallback, names, report);
     let legs = flag.variants.iter().map(|variant| {
         let (_, upstream) = served.iter().find(|(name, _)| *name.text == *variant.name)?;
         Some(book.leg(doc, Some(&variant.name), (*upstream)?))
@@ -171,6 +172,22 @@ fn overflow(doc: &RouteDoc, kind: Overflow, report: &mut Report) -> Overflow {
             report.push(Diagnostic::error("bad-overflow", &text.place, message).help(help));
             Overflow::Never
         }
+    }
+}
+
+/// Warns of an overflow that can never happen.
+fn useless_overflow(
+    doc: &RouteDoc,
+    mut served: impl Iterator<Item = UpstreamId>,
+    fallback: UpstreamId,
+    names: &Names<'_>,
+    report: &mut Report,
+) {
+    let Some(text) = &doc.overflow else { return };
+    if !served.any(|upstream| upstream != fallback && names.may_be_full(upstream)) {
+        let message = format!("no upstream of the route `{}` ever takes no more, so nothing overflows", doc.name.text);
+        let found = Diagnostic::warning("useless-overflow", &text.place, message);
+        report.push(found.help("give the upstream `requests_max`, or `all_unhealthy: refuse` with `health`"));
     }
 }
 
@@ -243,6 +260,7 @@ fn migration(
     let comparing = stages.clone().filter(|stage| stage.compares).map(|stage| stage.name).collect();
     not_in_force(doc, place, copying, comparing, report);
     let (legacy, modern) = (legacy?, modern?);
+    useless_overflow(doc, [modern].into_iter(), legacy, names, report);
     let legs =
         stages.map(|stage| Some(book.leg(doc, Some(stage.name), if stage.modern { modern } else { legacy }))).collect();
     Some(Choice::ByFlag { flag: id, legs, fallback: book.leg(doc, Some(FALLBACK), legacy), overflow })

@@ -11,7 +11,7 @@ use crate::config::{Diagnostic, Node, Place, Report, RouteDoc, Text, UpstreamDoc
 use crate::flag::{Flag, FlagId};
 use crate::route::RouteTable;
 use crate::snapshot::{LegLabels, Route};
-use crate::upstream::UpstreamId;
+use crate::upstream::{AllUnhealthy, UpstreamId};
 
 /// How many unknown names get a suggestion: looking for one costs as much as there are names.
 const SUGGESTIONS_MAX: u32 = 50;
@@ -68,6 +68,12 @@ impl<'a> Names<'a> {
     /// The name of a compiled upstream.
     pub(super) fn upstream_name(&self, id: UpstreamId) -> &'a str {
         &self.upstreams.list[id.0 as usize].name
+    }
+
+    /// Whether an upstream ever takes no more, so that a route's overflow may happen.
+    pub(super) fn may_be_full(&self, id: UpstreamId) -> bool {
+        let upstream = &self.upstreams.list[id.0 as usize];
+        upstream.requests_max != 0 || upstream.all_unhealthy == AllUnhealthy::Refuse
     }
 
     /// The flag of a name; `None` after a report, here or where it is defined.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Options, client_tls, endpoint, health};
+use super::client_tls::ClientFiles;
+use super::{Options, endpoint, health, protocol};
 use crate::config::{Diagnostic, Report, RewriteDoc, Text, UpstreamDoc};
 use crate::snapshot::Snapshot;
-use crate::tls::Alpn;
 use crate::upstream::{Endpoint, Rewrite, Timeouts, Upstream, UpstreamId};
 
 /// The objective of an upstream that names none.
@@ -48,13 +48,14 @@ impl<'s> Known<'s> {
 pub(super) fn compile(
     docs: &[UpstreamDoc],
     options: &Options,
+    files: &mut ClientFiles<'_>,
     previous: Option<&Snapshot>,
     report: &mut Report,
 ) -> Upstreams {
     let known = Known::of(previous);
     let mut all = Upstreams::default();
     for doc in docs {
-        let Some(upstream) = upstream(doc, options, &known, report) else {
+        let Some(upstream) = upstream(doc, options, files, &known, report) else {
             continue;
         };
         let kept = known.upstreams.get(&*doc.name.text).filter(|before| ****before == upstream);
@@ -65,14 +66,21 @@ pub(super) fn compile(
     all
 }
 
-fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mut Report) -> Option<Upstream> {
-    protocol(doc.protocol.as_ref(), report);
+fn upstream(
+    doc: &UpstreamDoc,
+    options: &Options,
+    files: &mut ClientFiles<'_>,
+    known: &Known<'_>,
+    report: &mut Report,
+) -> Option<Upstream> {
+    let spoken = protocol::compile(doc, report);
     let rewrite = rewrite(&doc.rewrite, report);
     let health = doc.health.as_ref().map(|written| health::check(written, report));
     let ejection = health::ejection(doc, report);
     let all_unhealthy = health::all_unhealthy(doc.all_unhealthy.as_ref(), report);
     let endpoints = endpoints(doc, options, known, report)?;
-    let tls = client_tls::compile(doc, Alpn::Http1, report)?;
+    let spoken = spoken?;
+    let tls = files.compile(doc, spoken.alpn, report)?;
     let default = Timeouts::default();
     Some(Upstream {
         name: doc.name.text.clone(),
@@ -95,22 +103,9 @@ fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mu
         allow_public: doc.allow_public,
         rewrite: rewrite?,
         tls,
+        protocol: spoken.protocol,
+        proxy_protocol: spoken.proxy_protocol,
     })
-}
-
-fn protocol(written: Option<&Text>, report: &mut Report) {
-    let Some(text) = written else { return };
-    match &*text.text {
-        "http1" | "auto" => {}
-        known @ ("h2c" | "https") => {
-            let message = format!("this version does not speak `{known}` to upstreams yet");
-            report.push(Diagnostic::error("protocol", &text.place, message).help("use `http1`"));
-        }
-        other => {
-            let message = format!("unknown protocol `{other}`");
-            report.push(Diagnostic::error("protocol", &text.place, message).help("use `http1` or `auto`"));
-        }
-    }
 }
 
 fn endpoints(

@@ -86,6 +86,13 @@ pub struct Report {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+impl From<Box<Diagnostic>> for Report {
+    /// A report of one finding.
+    fn from(found: Box<Diagnostic>) -> Self {
+        Self { diagnostics: vec![*found] }
+    }
+}
+
 impl Report {
     /// Adds a finding.
     pub fn push(&mut self, diagnostic: Diagnostic) {

@@ -50,7 +50,7 @@ impl Excerpt {
 }
 
 /// Makes everything that could steer or deceive a terminal visible; tabs become spaces.
-pub(super) fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

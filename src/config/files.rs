@@ -83,6 +83,16 @@ impl FileSet {
         reading.finish(path)
     }
 
+    /// The same set with new texts for some of its files.
+    pub fn with(&self, changed: &[Arc<ConfigFile>]) -> Self {
+        let mut reading = Reading { report: self.report.clone(), ..Reading::default() };
+        for file in &self.files {
+            let file = changed.iter().find(|changed| changed.path == file.path).unwrap_or(file);
+            reading.keep(file.path.clone(), file.text.clone().into_bytes());
+        }
+        reading.finish(&self.dir)
+    }
+
     /// Makes a set from texts, for callers that have no directory.
     pub fn from_texts<'t>(dir: &str, texts: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
         let mut reading = Reading::default();

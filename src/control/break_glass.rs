@@ -15,7 +15,7 @@ use super::overrides::{Note, Source};
 use super::scribe::Scribe;
 
 /// The file's name in the state directory.
-const NAME: &str = "KILL";
+pub const NAME: &str = "KILL";
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// The most bytes of a reason that are read.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::observe::Metrics;
 use crate::tls::FileError;
-use crate::tls::server::{Look, ServerTls};
+use crate::tls::server::ServerTls;
 
 /// The certificates, as the reload thread sees them.
 pub(super) struct Certificates {
@@ -39,18 +39,17 @@ impl Certificates {
             let files: Vec<_> = self.tls.certificates().into_iter().map(|status| shown(status.path)).collect();
             tracing::info!(certificates = files.join(","), "certificates are in force for new connections");
         }
-        if look.refused != self.refused {
-            self.tell(&look);
-            self.refused = look.refused;
-        }
+        let before = std::mem::replace(&mut self.refused, look.refused);
         self.describe();
+        self.tell(&before);
     }
 
-    fn tell(&self, look: &Look) {
-        for error in look.refused.iter().filter(|error| !self.refused.contains(error)) {
+    /// Logs what is not as it was `before`.
+    fn tell(&self, before: &[FileError]) {
+        for error in self.refused.iter().filter(|error| !before.contains(error)) {
             tracing::error!(%error, "a certificate is not as it should be; the one in force stays");
         }
-        if look.refused.is_empty() {
+        if self.refused.is_empty() && !before.is_empty() {
             tracing::info!("all certificates are as they should be again");
         }
     }

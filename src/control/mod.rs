@@ -42,8 +42,10 @@ use crate::health::HealthRegistry;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::Store;
+use crate::tls::NamedFile;
 use crate::tls::server::ServerTls;
 
+pub use break_glass::NAME as BREAK_GLASS_FILE;
 pub use history::{Action, Entry, ReadHistory, read_history};
 pub use last_good::last_good;
 pub use operator::Operator;
@@ -78,6 +80,8 @@ pub struct ControlPlan {
     pub routes_dir: PathBuf,
     /// What the snapshot in the store was compiled from; `None` makes the first look at the files a reload.
     pub in_force: Option<SetHash>,
+    /// The files that the set in force names, as they were when it was compiled.
+    pub named: Vec<NamedFile>,
     /// What compiling depends on besides the files; the time is set at each reload.
     pub options: compile::Options,
     /// Where metrics and health are served, bound already.
@@ -119,6 +123,7 @@ impl ControlPlan {
             flags_dir,
             routes_dir,
             in_force: None,
+            named: Vec::new(),
             options: compile::Options::default(),
             admin,
             admin_hosts: Vec::new(),
@@ -287,6 +292,7 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
         debounce: Duration::from_millis(plan.debounce_ms.into()),
         in_force: plan.in_force,
         judged: plan.in_force,
+        named: plan.named,
         state_dir: plan.state_dir.clone(),
         saved: None,
         publisher,

@@ -8,6 +8,7 @@ mod iterate;
 mod murmur;
 mod operators;
 mod overriding;
+mod sample;
 mod scratch;
 mod semver;
 mod shares;
@@ -18,6 +19,7 @@ mod value;
 mod tests;
 
 pub use overriding::{FlagOverride, OverrideKind, Pin, Split, SplitError};
+pub use sample::{Move, Sample};
 pub use shares::{Share, ShareError};
 pub use trace::{Trace, TraceStep};
 pub use value::Value;
@@ -202,6 +204,11 @@ impl Flag {
     /// The rule's tree, where there is one.
     pub(crate) fn root(&self) -> Option<&Expr> {
         self.rule.as_ref()?.root.as_ref()
+    }
+
+    /// The rule as JSON, with its `$ref`s unresolved; null where there is none.
+    pub fn rule_json(&self) -> serde_json::Value {
+        self.root().map_or(serde_json::Value::Null, Expr::to_json)
     }
 
     fn run<C: Context, T: Tracer>(&self, context: &C, hashing: Hashing, tracer: T) -> Evaluation {

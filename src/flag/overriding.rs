@@ -180,11 +180,19 @@ impl Split {
         Ok(Self { form: Form::AtDefault(pairs.into()), total })
     }
 
-    /// The weights in place of those in the rule, with their sum.
-    fn weights(&self) -> Option<(&[u32], u32)> {
+    /// The weights in place of those in the rule, with their sum; `None` where the split has pairs of its own.
+    pub fn weights(&self) -> Option<(&[u32], u32)> {
         match &self.form {
             Form::Reweighed(weights) => Some((weights, self.total)),
             Form::AtDefault(_) => None,
+        }
+    }
+
+    /// The pairs that stand where the default variant would be given, which is `None`; nothing where the rule has pairs.
+    pub fn pairs(&self) -> &[(Option<VariantId>, u32)] {
+        match &self.form {
+            Form::Reweighed(_) => &[],
+            Form::AtDefault(pairs) => pairs,
         }
     }
 }

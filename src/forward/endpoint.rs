@@ -7,7 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use super::connection::Connection;
 use super::http1::Http1;
+use super::http2::Http2;
 use super::stream::Tunnel;
 use crate::clock;
 use crate::health::{EndpointHealth, Slot, UpstreamHealth};
@@ -24,6 +28,14 @@ pub(super) struct Endpoint {
     metrics: Arc<UpstreamMetrics>,
     /// Connections whose last exchange is over; the freshest last.
     pub(super) idle: RefCell<VecDeque<Idle>>,
+    /// Connections that carry many exchanges at once.
+    pub(super) multiplexed: RefCell<Vec<Http2>>,
+    /// Whether somebody is opening one that others may share.
+    pub(super) is_dialling: Cell<bool>,
+    /// Tells that this is over.
+    pub(super) dialled: Notify,
+    /// Whether it was offered HTTP/2 and chose HTTP/1.1.
+    pub(super) declined_http2: Cell<bool>,
     /// Exchanges under way.
     pub(super) in_flight: Cell<u32>,
     /// Open connections, idle ones included; the connections count it down.
@@ -42,7 +54,7 @@ pub(super) struct Idle {
 #[derive(Debug)]
 pub struct Lease {
     endpoint: Rc<Endpoint>,
-    pub(super) connection: Option<Http1>,
+    pub(super) connection: Option<Connection>,
     /// Whether the answer on it counts as a failure, though it may end well.
     failing: bool,
     /// The request's place under the limit of its upstream, where the exchange does not keep it.
@@ -67,7 +79,11 @@ impl Lease {
         if !self.failing {
             self.endpoint.health.succeeded();
         }
-        if connection.is_ready() && !self.endpoint.retired.get() {
+        // A shared one has never left.
+        if let Connection::Http1(connection) = connection
+            && connection.is_ready()
+            && !self.endpoint.retired.get()
+        {
             self.endpoint.idle.borrow_mut().push_back(Idle { connection, since_ms: clock::now_ms() });
         }
     }
@@ -85,7 +101,7 @@ impl Lease {
 
     /// Turns the connection into a tunnel after a 101; the lease goes on counting as in flight.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
-        self.connection.take().map(Http1::into_tunnel)
+        self.connection.take().and_then(Connection::into_tunnel)
     }
 
     /// Counts a failure of the upstream in the middle of its response.
@@ -111,6 +127,10 @@ impl Endpoint {
             shared: Arc::clone(shared),
             metrics: Arc::clone(metrics),
             idle: RefCell::default(),
+            multiplexed: RefCell::default(),
+            is_dialling: Cell::new(false),
+            dialled: Notify::new(),
+            declined_http2: Cell::new(false),
             in_flight: Cell::new(0),
             open: Rc::default(),
             retired: Cell::new(false),
@@ -124,13 +144,41 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn lease(self: &Rc<Self>, connection: Http1, connected_in: Option<Duration>) -> Lease {
+    pub(super) fn lease(self: &Rc<Self>, connection: Connection, connected_in: Option<Duration>) -> Lease {
         self.in_flight.set(self.in_flight.get() + 1);
         Lease { endpoint: Rc::clone(self), connection: Some(connection), failing: false, slot: None, connected_in }
     }
 
+    /// A connection that another exchange can begin on.
+    pub(super) fn take(&self, idle_ms_max: u32) -> Option<Connection> {
+        self.take_idle(idle_ms_max).map(Connection::Http1).or_else(|| self.share())
+    }
+
+    /// A place on a shared connection.
+    pub(super) fn share(&self) -> Option<Connection> {
+        let multiplexed = self.multiplexed.borrow();
+        multiplexed.iter().find(|connection| connection.has_room()).map(|found| Connection::Http2(found.lease()))
+    }
+
+    /// Closes what has been idle for too long or has ended.
+    pub(super) fn sweep(&self, idle_ms_max: u32) {
+        let now = clock::now_ms();
+        let is_young = |since_ms: u64| idle_ms_max == 0 || now - since_ms <= u64::from(idle_ms_max);
+        self.idle.borrow_mut().retain(|idle| is_young(idle.since_ms) && idle.connection.is_still());
+        self.multiplexed
+            .borrow_mut()
+            .retain(|connection| connection.is_open() && connection.idle_since_ms().is_none_or(is_young));
+    }
+
+    /// Keeps no connection any more; exchanges under way go on.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        self.idle.borrow_mut().clear();
+        self.multiplexed.borrow_mut().clear();
+    }
+
     /// The freshest connection that is young enough and on which nothing has arrived.
-    pub(super) fn take_idle(&self, idle_ms_max: u32) -> Option<Http1> {
+    fn take_idle(&self, idle_ms_max: u32) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since_ms }) = idle.pop_back() {
             if idle_ms_max != 0 && clock::now_ms() - since_ms > u64::from(idle_ms_max) {

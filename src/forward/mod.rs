@@ -8,8 +8,10 @@ mod body;
 mod choice;
 mod client_body;
 mod connection;
+mod dial;
 mod endpoint;
 mod http1;
+mod http2;
 mod pool;
 mod stream;
 
@@ -18,7 +20,7 @@ mod tests;
 
 pub use body::{BodyProgress, RequestBody};
 pub use client_body::{ClientBody, StreamBody};
+pub use connection::{ResponseBody, ResponseCut};
 pub use endpoint::Lease;
-pub use http1::{ResponseBody, ResponseCut};
 pub use pool::{Exchanged, ForwardError, Pool};
 pub use stream::Tunnel;

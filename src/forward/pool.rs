@@ -1,27 +1,28 @@
 //! Owns one worker's connections to one upstream: which endpoint, which connection, how long, what went wrong.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::uri::Scheme;
 use http::{Request, Response};
 
 use super::body::RequestBody;
 use super::choice::{draw, two_choices};
-use super::connection::SendError;
-use super::endpoint::{Endpoint, Idle, Lease, OpenConnection};
-use super::http1::{Http1, ResponseBody};
-use super::stream::Stream;
+use super::connection::{Connection, ResponseBody, SendError};
+use super::dial::{Dial, Dialled};
+use super::endpoint::{Endpoint, Lease, OpenConnection};
+use super::http1::Http1;
+use super::http2::Http2;
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
 use crate::health::{FULL_SHARE, HealthRegistry, Slot, UpstreamHealth};
 use crate::limits::Limit;
 use crate::observe::{UpstreamMetrics, WorkerMetrics};
-use crate::upstream::{AllUnhealthy, Upstream};
+use crate::upstream::{AllUnhealthy, Protocol, Upstream};
 
 /// Idle connections that may turn out stale before a fresh one is opened; each proved that nothing was sent on it.
 const STALE_MAX: u32 = 8;
@@ -62,6 +63,8 @@ impl Pool {
         registry: &HealthRegistry,
         worker: &Arc<WorkerMetrics>,
     ) -> Self {
+        // Connections that were opened in another way are not for this generation.
+        let earlier = earlier.filter(|earlier| earlier.upstream.is_dialled_like(upstream));
         let known = |address| earlier?.endpoints.iter().find(|endpoint| endpoint.address == address).map(Rc::clone);
         let metrics = worker.upstream(&upstream.name);
         let health = registry.upstream(&upstream.name);
@@ -84,8 +87,7 @@ impl Pool {
     pub fn retire(&self, next: Option<&Self>) {
         for endpoint in &self.endpoints {
             if next.is_none_or(|next| !next.endpoints.iter().any(|other| Rc::ptr_eq(other, endpoint))) {
-                endpoint.retired.set(true);
-                endpoint.idle.borrow_mut().clear();
+                endpoint.retire();
             }
         }
         if next.is_none() {
@@ -95,10 +97,8 @@ impl Pool {
 
     /// Closes connections that have been idle for too long or have ended, and shows what is left; the worker's tick calls it.
     pub fn sweep(&self) {
-        let (now, keep_ms) = (clock::now_ms(), u64::from(self.upstream.timeouts.pool_idle_ms));
-        let is_kept = |idle: &Idle| (keep_ms == 0 || now - idle.since_ms <= keep_ms) && idle.connection.is_still();
         for endpoint in &self.endpoints {
-            endpoint.idle.borrow_mut().retain(is_kept);
+            endpoint.sweep(self.upstream.timeouts.pool_idle_ms);
         }
         self.show();
     }
@@ -112,7 +112,8 @@ impl Pool {
     /// Sends a request and waits for the response head.
     ///
     /// A pooled connection that proves stale before anything was sent costs another try; nothing else does. `watch`
-    /// limits connecting and waiting; `response_ms` is the time for the response head, 0 for no limit.
+    /// limits connecting and waiting; `response_ms` is the time for the response head, 0 for no limit. `client` is whom a
+    /// PROXY header names.
     ///
     /// # Errors
     /// The one fault that ended it. The caller tells a broken request body apart.
@@ -121,6 +122,7 @@ impl Pool {
         mut request: Request<RequestBody>,
         watch: &Arc<Watch>,
         response_ms: u32,
+        client: SocketAddr,
     ) -> impl Future<Output = Result<Exchanged, ForwardError>> + use<> {
         request.body_mut().set_response_timeout(response_ms);
         let (pool, watch) = (Rc::clone(self), Arc::clone(watch));
@@ -141,7 +143,7 @@ impl Pool {
                     Err((error, None)) => return Err(error),
                 },
             };
-            Box::pin(pool.exchange_anew(unsent, way, watch, response_ms)).await
+            Box::pin(pool.exchange_anew(unsent, way, watch, response_ms, client)).await
         }
     }
 
@@ -152,6 +154,7 @@ impl Pool {
         mut way: Result<Way, ForwardError>,
         watch: Arc<Watch>,
         response_ms: u32,
+        client: SocketAddr,
     ) -> Result<Exchanged, ForwardError> {
         for _ in 1..STALE_MAX {
             let lease = match way {
@@ -171,7 +174,7 @@ impl Pool {
             Way::Pooled(lease) => lease.endpoint(),
         };
         watch.start(Wait::Upstream, self.upstream.timeouts.connect_ms);
-        let connected = self.connect(&endpoint, &watch).await;
+        let connected = self.connect(&endpoint, &watch, client).await;
         watch.stop(Wait::Upstream);
         send(connected?, *request, watch, response_ms).await.map_err(|(error, _)| error)
     }
@@ -181,7 +184,7 @@ impl Pool {
     /// It is chosen once: choosing again for want of a connection would favour those that have one already.
     fn find_way(&self) -> Result<Way, ForwardError> {
         let endpoint = self.choose(None)?;
-        Ok(match endpoint.take_idle(self.upstream.timeouts.pool_idle_ms) {
+        Ok(match endpoint.take(self.upstream.timeouts.pool_idle_ms) {
             Some(idle) => {
                 self.metrics.connections_reused.increment();
                 Way::Pooled(endpoint.lease(idle, None))
@@ -191,36 +194,68 @@ impl Pool {
     }
 
     /// Opens a connection; a second endpoint is tried when the first cannot be connected to, in the same time.
-    async fn connect(&self, first: &Rc<Endpoint>, watch: &Watch) -> Result<Lease, ForwardError> {
-        match self.connect_to(first, watch).await {
+    async fn connect(&self, first: &Rc<Endpoint>, watch: &Watch, client: SocketAddr) -> Result<Lease, ForwardError> {
+        match self.connect_to(first, watch, client).await {
             Err(error) if error.fault == Fault::ConnectRefused && self.endpoints.len() > 1 => {
-                self.connect_to(self.choose(Some(first))?, watch).await
+                self.connect_to(self.choose(Some(first))?, watch, client).await
             }
             other => other,
         }
     }
 
-    async fn connect_to(&self, endpoint: &Rc<Endpoint>, watch: &Watch) -> Result<Lease, ForwardError> {
+    async fn connect_to(
+        &self,
+        endpoint: &Rc<Endpoint>,
+        watch: &Watch,
+        client: SocketAddr,
+    ) -> Result<Lease, ForwardError> {
         let failed = |fault| ForwardError { fault, endpoint: Some(endpoint.address) };
+        // Many who begin at once share what the first of them opens.
+        let may_share = self.upstream.protocol != Protocol::Http1 && !endpoint.declined_http2.get();
+        while may_share && endpoint.is_dialling.get() {
+            within(watch, endpoint.dialled.notified()).await.ok_or(failed(Fault::ConnectTimeout))?;
+            if let Some(shared) = endpoint.share() {
+                return Ok(endpoint.lease(shared, None));
+            }
+        }
         let open: u32 = self.endpoints.iter().map(|endpoint| endpoint.open.get()).sum();
         if open >= self.upstream.connections_max {
             self.worker.limit(Limit::UpstreamConnections);
             return Err(failed(Fault::LimitReached));
         }
+        let _dialling = may_share.then(|| Dialling::begin(endpoint));
         let started = clock::now();
-        let mut opened = OpenConnection::new(&endpoint.open, &self.metrics);
-        let fault = match within(watch, Stream::connect(endpoint.address)).await {
-            Some(Ok(stream)) => {
-                opened.establish();
-                let connection = Http1::new(stream, opened);
-                return Ok(endpoint.lease(connection, Some(clock::now().saturating_duration_since(started))));
+        let opened = within(watch, self.dial(endpoint, client)).await.unwrap_or(Err(Fault::ConnectTimeout));
+        match opened {
+            Ok(connection) => Ok(endpoint.lease(connection, Some(clock::now().saturating_duration_since(started)))),
+            Err(Fault::LimitReached) => {
+                // For want of descriptors, which says nothing about the endpoint.
+                self.worker.limit(Limit::Descriptors);
+                Err(failed(Fault::LimitReached))
             }
-            Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Fault::ConnectTimeout,
-            Some(Err(_)) => Fault::ConnectRefused,
-            None => Fault::ConnectTimeout,
-        };
-        endpoint.failed(&self.upstream);
-        Err(failed(fault))
+            Err(fault) => {
+                endpoint.failed(&self.upstream);
+                Err(failed(fault))
+            }
+        }
+    }
+
+    /// Opens a connection and begins to speak.
+    async fn dial(&self, endpoint: &Endpoint, client: SocketAddr) -> Result<Connection, Fault> {
+        let mut open = OpenConnection::new(&endpoint.open, &self.metrics);
+        let dial = Dial { upstream: &self.upstream, address: endpoint.address, client };
+        let Dialled { stream, is_http2 } = dial.open().await?;
+        open.establish();
+        if !is_http2 {
+            endpoint.declined_http2.set(true);
+            return Ok(Connection::Http1(Http1::new(stream, self.upstream.proxy_protocol.is_some(), open)));
+        }
+        let scheme = if self.upstream.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let connection = Http2::start(stream, scheme, open).await.map_err(|_| Fault::ConnectionTerminated)?;
+        if !endpoint.retired.get() {
+            endpoint.multiplexed.borrow_mut().push(connection.clone());
+        }
+        Ok(Connection::Http2(connection.lease()))
     }
 
     /// Counts an upstream's failure before its response head.
@@ -286,6 +321,23 @@ impl Pool {
     }
 }
 
+/// Somebody opens a connection that others wait to share; dropping it tells them.
+struct Dialling<'e>(&'e Endpoint);
+
+impl<'e> Dialling<'e> {
+    fn begin(endpoint: &'e Endpoint) -> Self {
+        endpoint.is_dialling.set(true);
+        Self(endpoint)
+    }
+}
+
+impl Drop for Dialling<'_> {
+    fn drop(&mut self) {
+        self.0.is_dialling.set(false);
+        self.0.dialled.notify_waiters();
+    }
+}
+
 /// How an exchange begins.
 enum First<S> {
     /// On a pooled connection.
@@ -315,8 +367,8 @@ fn send(
     watch.start(Wait::Upstream, response_ms);
     let sending = lease.connection.as_ref().map(|connection| connection.send(request));
     async move {
-        let Some(sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
-        let sent = within(&watch, sending).await;
+        let Some(mut sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
+        let sent = within(&watch, &mut sending).await;
         watch.stop(Wait::Upstream);
         let (fault, unsent) = match sent {
             Some(Ok(response)) => return Ok(Exchanged { response, lease }),

@@ -1,8 +1,7 @@
 //! Owns the byte stream to an upstream: opening it, whether it lies as still as an idle connection must, tunnels.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::{fmt, io};
 
 use bytes::{Buf as _, Bytes};
@@ -10,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::endpoint::OpenConnection;
+use crate::tls::client::ClientStream;
 
 /// A byte stream to an upstream.
 #[derive(Debug)]
@@ -17,7 +17,6 @@ pub(super) enum Stream {
     /// TCP in the clear.
     Tcp(TcpStream),
     /// Something over TCP, or in its place.
-    #[cfg_attr(not(test), expect(dead_code, reason = "TLS comes next"))]
     Layered(Box<dyn Layer>),
     /// It has been closed, or handed on.
     Closed,
@@ -29,14 +28,16 @@ pub(super) trait Layer: AsyncRead + AsyncWrite + Unpin + fmt::Debug {
     fn is_still(&mut self) -> bool;
 }
 
-impl Stream {
-    /// Connects over TCP.
-    pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self::Tcp(stream))
+impl Layer for ClientStream {
+    /// Session tickets and the like may have come: only what they leave tells.
+    fn is_still(&mut self) -> bool {
+        let mut byte = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(self).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
     }
+}
 
+impl Stream {
     /// Whether nothing has arrived, not even the end; costs a system call only where the loop has seen something arrive.
     ///
     /// All other reads go through `poll_read`, after which tokio knows when the socket is empty.

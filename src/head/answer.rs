@@ -81,6 +81,8 @@ pub const fn explain(fault: Fault) -> &'static str {
         Fault::Unavailable => "no endpoint of the upstream is healthy",
         Fault::ConnectRefused => "the upstream refused the connection",
         Fault::ConnectTimeout => "the upstream did not accept the connection in time",
+        Fault::TlsCertificate => "the upstream's certificate is not to be trusted",
+        Fault::TlsHandshake => "TLS with the upstream failed",
         Fault::ResponseTimeout => "the upstream did not answer in time",
         Fault::ConnectionTerminated => "the upstream closed the connection before it answered",
         Fault::ResponseMalformed => "the upstream sent an invalid response",

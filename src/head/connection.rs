@@ -33,14 +33,15 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, seen: Seen) {
         remove_named(headers, seen);
         headers.remove(header::CONNECTION);
     }
-    let fixed = [
-        (Seen::KEEP_ALIVE, names::KEEP_ALIVE),
-        (Seen::PROXY_CONNECTION, names::PROXY_CONNECTION),
-        (Seen::TE, header::TE),
-        (Seen::UPGRADE, header::UPGRADE),
-        (Seen::HTTP2_SETTINGS, names::HTTP2_SETTINGS),
-    ];
     if seen.has(Seen::KEEP_ALIVE | Seen::PROXY_CONNECTION | Seen::TE | Seen::UPGRADE | Seen::HTTP2_SETTINGS) {
+        // Made only here: most heads have none of them.
+        let fixed = [
+            (Seen::KEEP_ALIVE, names::KEEP_ALIVE),
+            (Seen::PROXY_CONNECTION, names::PROXY_CONNECTION),
+            (Seen::TE, header::TE),
+            (Seen::UPGRADE, header::UPGRADE),
+            (Seen::HTTP2_SETTINGS, names::HTTP2_SETTINGS),
+        ];
         for (bit, name) in fixed {
             if seen.has(bit) {
                 headers.remove(name);

@@ -3,6 +3,18 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
+/// The bytes that names are made of.
+const NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let char = byte as u8;
+        table[byte] = char.is_ascii_alphanumeric() || matches!(char, b'-' | b'_' | b'.');
+        byte += 1;
+    }
+    table
+};
+
 /// A host with its optional port, as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HostPort<'r> {
@@ -24,8 +36,10 @@ impl<'r> HostPort<'r> {
                 (&text[..address.len() + 2], if rest.is_empty() { rest } else { rest.strip_prefix(':')? })
             }
             None => {
-                let (host, port) = text.split_once(':').unwrap_or((text, ""));
-                is_name(host).then_some((host, port))?
+                // Every request comes through here; a searcher for text costs more than such short text is long.
+                let end = text.bytes().position(|byte| byte == b':').unwrap_or(text.len());
+                let (host, port) = (&text[..end], text.get(end + 1..).unwrap_or(""));
+                is_name(host.as_bytes()).then_some((host, port))?
             }
         };
         Some(Self { host, port: parse_port(port)? })
@@ -48,18 +62,16 @@ impl<'r> HostPort<'r> {
     }
 }
 
-fn is_name(host: &str) -> bool {
-    let labels = host.strip_suffix('.').unwrap_or(host);
-    let mut at_start = true;
-    for byte in labels.bytes() {
-        match byte {
-            b'.' if at_start => return false,
-            b'.' => at_start = true,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => at_start = false,
-            _ => return false,
+fn is_name(host: &[u8]) -> bool {
+    let labels = host.strip_suffix(b".").unwrap_or(host);
+    let mut before = b'.';
+    for &byte in labels {
+        if !NAME_BYTES[usize::from(byte)] || (byte == b'.' && before == b'.') {
+            return false;
         }
+        before = byte;
     }
-    !at_start
+    before != b'.'
 }
 
 /// An empty port is the scheme's (RFC 3986 section 3.2.3); digits only, so no sign.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::arrival;
 use super::worker::Worker;
 use crate::lifecycle::Phase;
-use crate::limits::Limit;
+use crate::limits::{Limit, descriptors};
 use crate::listen::{ClientListener, Transport};
 use crate::network::Network;
 
@@ -39,6 +39,10 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, transport: Transport,
             biased;
             _ = &mut draining => break,
             accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if !descriptors::suffice_for_client(&stream) => {
+                    worker.metrics.limit(Limit::Descriptors);
+                    log_lack(&rustix::io::Errno::MFILE.into(), &mut logged);
+                }
                 Ok((stream, peer)) => admit(&worker, stream, peer, transport),
                 Err(error) => pause(&worker, &error, &mut logged).await,
             },
@@ -69,12 +73,16 @@ async fn pause(worker: &Worker, error: &io::Error, logged: &mut Option<tokio::ti
         return;
     }
     worker.metrics.limit(Limit::Descriptors);
+    log_lack(error, logged);
+    tokio::time::sleep(Duration::from_millis(u64::from(worker.limits().accept_pause_ms))).await;
+}
+
+fn log_lack(error: &io::Error, logged: &mut Option<tokio::time::Instant>) {
     let now = tokio::time::Instant::now();
     if logged.is_none_or(|at| now - at >= LOG_EVERY) {
         *logged = Some(now);
         tracing::error!(%error, "cannot accept: raise the limit of open files (LimitNOFILE, ulimit -n)");
     }
-    tokio::time::sleep(Duration::from_millis(u64::from(worker.limits().accept_pause_ms))).await;
 }
 
 /// Takes a connection in, or closes it at once when a limit is reached.

@@ -8,23 +8,29 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::exchange::Exchange;
+use super::http2::StreamTunnel;
 use crate::clock::{Wait, Watch};
 use crate::fault::{Fault, Side};
 use crate::forward::{Lease, ResponseBody};
 use crate::head::trailers;
 use crate::upstream::Upstream;
 
-/// A response body: our own few bytes, or an upstream's stream.
+/// A response body: our own few bytes, or an upstream's stream; a pointer, because the response is moved often.
 pub(super) enum Answer {
     /// Made here.
-    Own {
-        /// What is left to send.
-        text: Option<Bytes>,
-        /// Recorded when it has been handed over.
-        exchange: Option<Exchange>,
-    },
+    Own(Box<Own>),
     /// Passed on.
     Passed(Box<Passed>),
+    /// Not an answer any more: a WebSocket on a stream.
+    Tunnel(Box<StreamTunnel>),
+}
+
+/// A few bytes of ours.
+pub(super) struct Own {
+    /// What is left to send.
+    text: Option<Bytes>,
+    /// Recorded when it has been handed over.
+    exchange: Option<Exchange>,
 }
 
 /// An upstream's response body, with everything that ends with it.
@@ -39,17 +45,25 @@ pub(super) struct Passed {
 
 /// Says that a response was cut; hyper then breaks the client's connection, so that it never looks complete.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the upstream's response was cut: {}", .0.as_str())]
-pub(super) struct AnswerError(Fault);
+pub(super) enum AnswerError {
+    #[error("the upstream's response was cut: {}", .0.as_str())]
+    Cut(Fault),
+    #[error("the tunnel broke")]
+    Tunnel,
+}
 
 impl Answer {
-    pub(super) fn own(text: Bytes, exchange: Exchange) -> Self {
-        Self::Own { text: Some(text).filter(|text| !text.is_empty()), exchange: Some(exchange) }
+    pub(super) fn own(text: Bytes, mut exchange: Exchange) -> Self {
+        if text.is_empty() {
+            // Nobody asks for a body that is not there.
+            exchange.complete();
+        }
+        Self::Own(Box::new(Own { text: Some(text).filter(|text| !text.is_empty()), exchange: Some(exchange) }))
     }
 
     /// Nothing to send: the connection becomes a tunnel.
     pub(super) fn empty() -> Self {
-        Self::Own { text: None, exchange: None }
+        Self::Own(Box::new(Own { text: None, exchange: None }))
     }
 
     pub(super) fn passed(body: ResponseBody, lease: Lease, upstream: &Arc<Upstream>, exchange: Exchange) -> Self {
@@ -121,7 +135,7 @@ impl Passed {
             lease.failed(&self.upstream);
         }
         self.exchange.fail(fault);
-        AnswerError(fault)
+        AnswerError::Cut(fault)
     }
 }
 
@@ -131,29 +145,34 @@ impl Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match self.get_mut() {
-            Self::Own { text, exchange } => {
-                let text = text.take();
-                if let Some(mut exchange) = exchange.take() {
+            Self::Own(own) => {
+                let text = own.text.take();
+                if let Some(mut exchange) = own.exchange.take() {
                     exchange.add_sent(text.as_ref().map_or(0, |text| text.len() as u64));
                     exchange.complete();
                 }
                 Poll::Ready(text.map(|text| Ok(Frame::data(text))))
             }
             Self::Passed(passed) => passed.poll(cx),
+            Self::Tunnel(tunnel) => {
+                tunnel.poll_down(cx).map(|data| data.map(|data| data.map(Frame::data).map_err(|_| AnswerError::Tunnel)))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Own { text, .. } => text.is_none(),
+            Self::Own(own) => own.text.is_none(),
             Self::Passed(passed) => passed.body.is_end_stream(),
+            Self::Tunnel(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Own { text, .. } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Own(own) => SizeHint::with_exact(own.text.as_ref().map_or(0, |text| text.len() as u64)),
             Self::Passed(passed) => passed.body.size_hint(),
+            Self::Tunnel(_) => SizeHint::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,7 +20,8 @@ use super::carrier::Carrier;
 use super::exchange;
 use super::handler;
 use super::http2;
-use super::io::{Activity, ClientStream, StreamState};
+use super::io::ClientStream;
+use super::stream_state::{Activity, StreamState};
 use super::worker::{DRAIN_IDLE_MS, Worker};
 use crate::clock::Wait;
 use crate::fault::Fault;
@@ -92,16 +93,16 @@ impl Connection {
     }
 }
 
-/// Serves a connection that has arrived.
-pub(super) async fn serve(arrival: Arrival) {
+/// Serves a connection that has arrived; the future takes no more room than its protocol needs.
+pub(super) fn serve(arrival: Arrival) -> Pin<Box<dyn Future<Output = ()>>> {
     let Arrival { place, stream, address, security, protocol } = arrival;
     let (worker, state) = (Rc::clone(&place.worker), Arc::clone(&place.state));
     let peer = Peer::new(address.ip(), security.is_some(), &worker.shared.options.policy);
     let connection =
         Rc::new(Connection { worker, state, address, peer, security, requests: Cell::new(0), _place: place });
     match protocol {
-        Protocol::Http1 => serve_http1(connection, stream).await,
-        Protocol::Http2 => http2::serve(connection, stream).await,
+        Protocol::Http1 => Box::pin(serve_http1(connection, stream)),
+        Protocol::Http2 => Box::pin(http2::serve(connection, stream)),
     }
 }
 

@@ -61,7 +61,7 @@ impl Write for Sink {
     }
 }
 
-fn record<'a>() -> AccessRecord<'a> {
+pub(crate) fn record<'a>() -> AccessRecord<'a> {
     AccessRecord {
         unix_ms: 1_709_210_096_789,
         request_id: 0x0123_4567_89ab_cdef_0011_2233_4455_6677,
@@ -93,7 +93,7 @@ fn record<'a>() -> AccessRecord<'a> {
 }
 
 /// Logs records and gives what came out.
-fn logged(format: LogFormat, sample: f64, records: &[AccessRecord<'_>]) -> String {
+pub(crate) fn logged(format: LogFormat, sample: f64, records: &[AccessRecord<'_>]) -> String {
     let (sink, dropped) = (Sink::default(), Arc::new(Tally::default()));
     let log = AccessLog::start(format, sample, Box::new(sink.clone()), Arc::clone(&dropped)).unwrap();
     let mut writer = log.writer();

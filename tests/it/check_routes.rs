@@ -126,8 +126,7 @@ fn what_is_not_in_force_is_said_once_a_route() {
 ",
         ROUTES
     );
-    let upstreams = UPSTREAMS;
-    let outcome = compiled(FLAGS, &format!("{upstreams}{routes}"));
+    let outcome = compiled(FLAGS, &format!("{UPSTREAMS}{routes}"));
     assert!(outcome.draft.is_some());
     super::snapshot!("routes_not_in_force", shown(&outcome));
 }
@@ -138,8 +137,12 @@ fn upstreams() {
         FLAGS,
         "\
 upstreams:
-  https: {endpoints: [\"https://10.0.0.1:443\"]}
-  protocol: {endpoints: [\"http://10.0.0.1:80\"], protocol: h2c}
+  mixed: {endpoints: [\"https://10.0.0.1:443\", \"http://10.0.0.1:80\"]}
+  protocol: {endpoints: [\"http://10.0.0.1:80\"], protocol: h3}
+  h2c: {endpoints: [\"https://10.0.0.1\"], protocol: h2c}
+  https: {endpoints: [\"http://10.0.0.1:80\"], protocol: https}
+  proxy: {endpoints: [\"http://10.0.0.1:80\"], proxy_protocol: v3}
+  shared: {endpoints: [\"http://10.0.0.1:80\"], protocol: h2c, proxy_protocol: v1}
   nothing: {endpoints: []}
   without: {protocol: http1}
   scheme: {endpoints: [\"ftp://10.0.0.1:21\"]}

@@ -3,8 +3,10 @@
 mod capacity;
 mod checks;
 mod ejection;
+mod files;
 mod membership;
 mod overflow;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -95,6 +97,11 @@ fn routes(endpoints: &[&Patient], settings: &str) -> String {
     )
 }
 
+/// Compares what is said about the files; here, since a snapshot lies beside the file that asks for it.
+fn matches_snapshot(said: &str) {
+    super::snapshot!("health_files", said);
+}
+
 /// Waits for what has no event of its own.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -114,7 +121,13 @@ fn wait_for_share(router: &Router, patient: &Patient, expected: f64) {
     });
 }
 
-/// How many log lines have this message about this endpoint.
+/// Waits for a log line with this message about this endpoint, which must be the only one.
+fn wait_for_log_once(router: &Router, message: &str, endpoint: SocketAddr) {
+    wait_until(message, || logged(router, message, endpoint) > 0);
+    assert_eq!(logged(router, message, endpoint), 1, "{message}: a change is logged once");
+}
+
+/// How many log lines have this message about this endpoint so far; lines come after what they tell of.
 fn logged(router: &Router, message: &str, endpoint: SocketAddr) -> usize {
     let endpoint = endpoint.to_string();
     let is_it = |line: &&String| {

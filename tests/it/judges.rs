@@ -5,6 +5,8 @@
 pub(crate) mod desync;
 pub(crate) mod panel;
 
+mod grpc;
+pub(crate) mod h2load;
 mod mutations;
 mod slowhttptest;
 mod websockets;
@@ -48,6 +50,15 @@ pub(crate) fn python(name: &str) -> Command {
     assert!(python.exists(), "no {}: run `make tools` to install it", python.display());
     let mut command = Command::new(python);
     command.arg(script(name)).stdin(Stdio::null());
+    command
+}
+
+/// A module of a judge's own in the Python that has it.
+pub(crate) fn python_module(name: &str) -> Command {
+    let python = venv().join("bin/python");
+    assert!(python.exists(), "no {}: run `make tools` to install it", python.display());
+    let mut command = Command::new(python);
+    command.args(["-m", name]).stdin(Stdio::null());
     command
 }
 

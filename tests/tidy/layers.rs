@@ -15,19 +15,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("proxy_protocol", &[]),
     ("tls", &[]),
-    ("upstream", &["tls"]),
+    ("upstream", &["proxy_protocol", "tls"]),
     ("flag", &["attribute"]),
     ("route", &[]),
     // Files to documents to snapshot.
     ("config", &[]),
     ("snapshot", &["attribute", "flag", "network", "route", "upstream"]),
-    ("compile", &["attribute", "config", "flag", "network", "route", "snapshot", "tls", "upstream"]),
+    ("compile", &["attribute", "config", "flag", "network", "proxy_protocol", "route", "snapshot", "tls", "upstream"]),
     // Request to decision to upstream.
     ("head", &["fault", "limits", "network"]),
     ("decision", &["attribute", "flag", "network", "route", "snapshot"]),
     ("observe", &["fault", "limits", "tls"]),
     ("health", &["clock", "observe", "upstream"]),
-    ("forward", &["clock", "fault", "head", "health", "limits", "observe", "upstream"]),
+    ("forward", &["clock", "fault", "head", "health", "limits", "observe", "proxy_protocol", "tls", "upstream"]),
     // The program around them.
     ("settings", &["flag", "limits", "network", "tls"]),
     ("listen", &[]),
@@ -57,7 +57,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "clock",
             "compile",
             "config",
             "flag",
@@ -66,6 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "listen",
             "network",
             "observe",
+            "proxy_protocol",
             "settings",
             "snapshot",
             "tls",

@@ -13,6 +13,8 @@ pub struct UpstreamDoc {
     pub endpoints: Option<Vec<Text>>,
     /// `protocol`.
     pub protocol: Option<Text>,
+    /// `proxy_protocol`.
+    pub proxy_protocol: Option<Text>,
     /// `connect_timeout_ms`.
     pub connect_timeout_ms: Option<u32>,
     /// `response_timeout_ms`; 0 means none.
@@ -115,6 +117,7 @@ pub(super) fn read(name: &Node, node: &Node, report: &mut Report) -> Option<Upst
         name,
         endpoints: fields.texts("endpoints", report),
         protocol: fields.text("protocol", report),
+        proxy_protocol: fields.text("proxy_protocol", report),
         // Never off: a dead upstream costs the client its connect timeout at most (promise 6).
         connect_timeout_ms: fields.number32("connect_timeout_ms", 1..=60_000, report),
         response_timeout_ms: fields.number32("response_timeout_ms", 0..=HOUR_MS, report),

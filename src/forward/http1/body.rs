@@ -15,7 +15,7 @@ use crate::forward::wire::chunks::{Chunk, ChunkDecoder};
 use crate::forward::wire::response::ResponseFraming;
 
 /// The body of an upstream's response.
-pub struct ResponseBody {
+pub(in crate::forward) struct ResponseBody {
     connection: Rc<RefCell<Inner>>,
     rest: Rest,
     /// How it was cut, until that is told.

@@ -19,9 +19,9 @@ use http::{Request, StatusCode};
 use http_body::Body as _;
 use tokio::task::AbortHandle;
 
-pub use body::{ResponseBody, ResponseCut};
+pub(super) use body::{ResponseBody, ResponseCut};
 use buffers::ReadSize;
-use sending::Sending;
+pub(super) use sending::Sending;
 
 use super::body::{Interim, RequestBody};
 use super::endpoint::OpenConnection;
@@ -51,6 +51,8 @@ struct Inner {
     is_sent: bool,
     /// What the response head says of the connection.
     keep_alive: bool,
+    /// Whether it stands for one client, and so for one exchange.
+    is_single: bool,
     /// Whether the last exchange has left nothing behind and the next may begin.
     is_ready: bool,
     /// The task of an upload that outlasts the response head.
@@ -62,7 +64,8 @@ struct Inner {
 }
 
 impl Http1 {
-    pub(super) fn new(stream: Stream, open: OpenConnection) -> Self {
+    /// Wraps a stream; a `single` connection carries one exchange only.
+    pub(super) fn new(stream: Stream, is_single: bool, open: OpenConnection) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             stream,
             received: Bytes::new(),
@@ -72,6 +75,7 @@ impl Http1 {
             answers_head: false,
             is_sent: true,
             keep_alive: true,
+            is_single,
             is_ready: true,
             upload: None,
             reader: None,
@@ -187,7 +191,7 @@ impl Inner {
 
     /// The response is over; bytes behind it, or a request that is not, end the connection with it (rules U5, U9).
     fn end_answer(&mut self) {
-        self.is_ready = self.keep_alive && self.is_sent && self.received.is_empty();
+        self.is_ready = self.keep_alive && !self.is_single && self.is_sent && self.received.is_empty();
         self.stop_upload();
     }
 

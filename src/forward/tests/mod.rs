@@ -68,7 +68,7 @@ async fn forwarded(raw: &[u8]) -> Request<RequestBody> {
 /// Our connection over a script.
 fn connection(script: Script) -> Http1 {
     let metrics = Metrics::new().worker().upstream("test");
-    Http1::new(Stream::Layered(Box::new(script)), OpenConnection::new(&Rc::default(), &metrics))
+    Http1::new(Stream::Layered(Box::new(script)), false, OpenConnection::new(&Rc::default(), &metrics))
 }
 
 /// A body as read to its end.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::{Body as _, Frame};
 
 use super::connection::Shared;
@@ -34,6 +34,8 @@ enum Cut {
     Expired(Wait),
     /// The answer broke off.
     Answer,
+    /// The tunnel broke or was silent for too long.
+    Tunnel,
     /// The request panicked.
     Panicked,
 }
@@ -62,6 +64,7 @@ pub(super) fn open(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
+    connection.worker.metrics.http2_streams.increment();
     let watch = Arc::<Watch>::default();
     let key = connection.worker.watches.borrow_mut().insert(Arc::clone(&watch));
     shared.open.set(shared.open.get() + 1);
@@ -79,8 +82,9 @@ pub(super) fn open(
                 stream.watch.set_waker(cx.waker());
                 known = true;
             }
-            let expiry = stream.watch.expired().filter(|wait| !matches!(wait, Wait::Upstream | Wait::Discard));
-            if let Some(wait) = expiry {
+            // The others end where they are waited for.
+            let ends_here = |wait: &Wait| matches!(wait, Wait::Body | Wait::BodyRate | Wait::Write);
+            if let Some(wait) = stream.watch.expired().filter(ends_here) {
                 return Poll::Ready(Err(Cut::Expired(wait)));
             }
             catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))).unwrap_or(Poll::Ready(Err(Cut::Panicked)))
@@ -99,6 +103,7 @@ async fn serve(
 ) -> Result<(), Cut> {
     let limits = carrier.connection.worker.limits();
     let (outbox_bytes_max, write_stall_timeout_ms) = (limits.h2_outbox_bytes_max, limits.write_stall_timeout_ms);
+    let is_head = request.method() == Method::HEAD;
     let mut handling = pin!(handler::handle(carrier, request));
     let answered = poll_fn(|cx| {
         if stream.respond.borrow_mut().poll_reset(cx).is_ready() {
@@ -111,10 +116,11 @@ async fn serve(
     let (mut head, body) = answer.into_parts();
     // Over HTTP/1.1 hyper does the same.
     head.headers.entry(DATE).or_insert_with(date::now);
-    let ends = body.is_end_stream();
-    if let (Answer::Own { .. }, Some(bytes)) = (&body, body.size_hint().exact()) {
-        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| bytes.into());
+    let has_body = !body.is_end_stream();
+    if let (Answer::Own(_), true) = (&body, has_body) {
+        head.headers.insert(CONTENT_LENGTH, body.size_hint().lower().into());
     }
+    let ends = is_head || !has_body;
     let head = Response::from_parts(head, ());
     let sent = stream.respond.borrow_mut().send_response(head, ends);
     let send = sent.map_err(|_| Cut::Gone)?;
@@ -149,14 +155,21 @@ impl Sending<'_> {
         if self.send.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(Cut::Gone));
         }
-        loop {
-            // Nothing is taken from the upstream that the client has no room for (CVE-2019-9517).
-            let room = match ready!(self.poll_room(cx)) {
-                Ok(room) => room,
-                Err(cut) => return Poll::Ready(Err(cut)),
-            };
+        if let Answer::Tunnel(tunnel) = &mut self.body {
+            tunnel.poll_up(cx);
+        }
+        // While the socket takes nothing, the connection's own deadline runs.
+        while self.shared.outbox.has_room(self.outbox_bytes_max, cx.waker()) {
             let ended = match std::mem::replace(&mut self.rest, Rest::Nothing) {
-                Rest::Data(data, last) => self.hand_over(data, last, room),
+                Rest::Data(data, last) => match self.poll_room(data.len(), cx) {
+                    Poll::Ready(Ok(room)) => self.hand_over(data, last, room),
+                    Poll::Ready(Err(cut)) => Some(Err(cut)),
+                    Poll::Pending => {
+                        self.rest = Rest::Data(data, last);
+                        return Poll::Pending;
+                    }
+                },
+                // One part is taken from the upstream before the client has room for it, and no more (CVE-2019-9517).
                 Rest::Nothing => {
                     let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
                     self.take(frame)
@@ -166,21 +179,14 @@ impl Sending<'_> {
                 return Poll::Ready(ended);
             }
         }
+        Poll::Pending
     }
 
     /// Waits until the client takes at least a byte, for as long as it may stand still.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Cut>> {
-        if !self.shared.outbox.has_room(self.outbox_bytes_max, cx.waker()) {
-            // The connection's own deadline runs while its socket takes nothing.
-            return Poll::Pending;
-        }
-        let wanted = match &self.rest {
-            Rest::Data(data, _) => data.len(),
-            Rest::Nothing => 1,
-        };
+    fn poll_room(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<Result<usize, Cut>> {
         self.send.reserve_capacity(wanted);
         let mut room = self.send.capacity();
-        if room == 0 {
+        if room == 0 && wanted > 0 {
             let polled = self.send.poll_capacity(cx);
             if polled.is_pending() && !self.watch.is_waiting(Wait::Write) {
                 self.watch.start(Wait::Write, self.write_stall_timeout_ms);
@@ -209,7 +215,8 @@ impl Sending<'_> {
                     Some(self.send.send_trailers(fields).map_err(|_| Cut::Gone))
                 }
             },
-            Some(Err(_)) => Some(Err(Cut::Answer)),
+            Some(Err(AnswerError::Cut(_))) => Some(Err(Cut::Answer)),
+            Some(Err(AnswerError::Tunnel)) => Some(Err(Cut::Tunnel)),
             None => Some(self.send.send_data(Bytes::new(), true).map_err(|_| Cut::Gone)),
         }
     }
@@ -236,6 +243,7 @@ fn conclude(place: &Place, stream: &Stream, ended: Result<(), Cut>) {
         Ok(()) => resets.set(resets.get().saturating_sub(1)),
         Err(Cut::Unanswered) => {
             resets.set(resets.get() + 1);
+            connection.worker.metrics.http2_resets.increment();
             // The connection judges whether that was one too many.
             connection.state.watch.wake();
         }
@@ -244,6 +252,8 @@ fn conclude(place: &Place, stream: &Stream, ended: Result<(), Cut>) {
             connection::account_expiry(connection, wait);
             stream.respond.borrow_mut().send_reset(Reason::CANCEL);
         }
+        // What a TCP connection's reset is to a tunnel (RFC 8441 section 5).
+        Err(Cut::Tunnel) => stream.respond.borrow_mut().send_reset(Reason::CANCEL),
         // A cut answer must never look complete (rule U1).
         Err(Cut::Answer) => stream.respond.borrow_mut().send_reset(Reason::INTERNAL_ERROR),
         Err(Cut::Panicked) => {

@@ -1,10 +1,13 @@
 //! The header layer: what is admitted and sent on must be what we would admit ourselves, in one reading.
 
+use banyan::forward::wire::request::RequestFraming;
 use banyan::head::request::{self, BodyKind, ForwardContext, Upgrade};
 use banyan::head::{Peer, Policy, TraceMode, response};
 use banyan::limits::Limits;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
+
+use super::wire;
 
 /// The lines of a head: the first, and the fields that an HTTP library would take.
 fn lines(data: &[u8]) -> Option<(&str, HeaderMap)> {
@@ -69,6 +72,7 @@ pub(super) fn request(data: &[u8]) {
             request::prepare(&mut sent, facts, &context);
             assert_sent(&parts, &sent, facts.body, &context);
             assert_forwarding(&sent, &context);
+            wire::assert_written(&sent, RequestFraming::of(&sent.headers, facts.body != BodyKind::None));
         }
     }
 }

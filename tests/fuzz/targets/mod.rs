@@ -3,9 +3,11 @@
 //! `tests/it/fuzz.rs` runs them on the committed corpus and on random mutations of it; the crate in this folder runs
 //! them under libFuzzer, guided by coverage (docs/security.md, Judges).
 
+mod announcement;
 mod files;
 mod heads;
 mod paths;
+mod wire;
 
 /// A target: a name, which is also the folder of its corpus, and what is run.
 pub(crate) type Target = (&'static str, fn(&[u8]));
@@ -15,6 +17,9 @@ pub(crate) const TARGETS: &[Target] = &[
     ("request_head", heads::request),
     ("response_head", heads::response),
     ("route_matcher", paths::matcher),
+    ("upstream_response", wire::response),
+    ("upstream_chunks", wire::chunked),
+    ("proxy_protocol", announcement::header),
     ("flag_files", files::flags),
     ("route_files", files::routes),
 ];

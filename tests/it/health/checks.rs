@@ -1,6 +1,6 @@
 //! Active checks: thresholds, what an endpoint that is out gets, what a check asks, what happens when all are out.
 
-use super::{CHECKED, OFTEN, Patient, logged, routes, share, wait_for_share, wait_until};
+use super::{CHECKED, OFTEN, Patient, logged, routes, share, wait_for_log_once, wait_for_share, wait_until};
 use crate::support::router::Setup;
 use crate::support::wire::Wire;
 
@@ -17,8 +17,8 @@ fn an_unhealthy_endpoint_gets_no_request_until_it_is_healthy_again() {
     sick.recover();
     wait_for_share(&router, &sick, 1.0);
     wait_until("it serves again", || router.get("/").text() == "sick");
-    assert_eq!(logged(&router, "endpoint unhealthy", sick.origin.address), 1, "a change is logged once");
-    assert_eq!(logged(&router, "endpoint healthy", sick.origin.address), 1);
+    wait_for_log_once(&router, "endpoint unhealthy", sick.origin.address);
+    wait_for_log_once(&router, "endpoint healthy", sick.origin.address);
     assert_eq!(logged(&router, "endpoint unhealthy", well.origin.address), 0);
 }
 
@@ -28,9 +28,9 @@ fn thresholds_count_checks_in_a_row() {
     let (twice, thrice) = (Patient::scripted("twice", "--+--+"), Patient::scripted("thrice", "---+-++"));
     let router = Setup::routes(routes(&[&twice, &thrice], OFTEN)).start();
     wait_until("the scripts are over", || twice.checks() >= 8 && thrice.checks() >= 9);
+    wait_for_log_once(&router, "endpoint unhealthy", thrice.origin.address);
+    wait_for_log_once(&router, "endpoint healthy", thrice.origin.address);
     assert_eq!(logged(&router, "endpoint unhealthy", twice.origin.address), 0);
-    assert_eq!(logged(&router, "endpoint unhealthy", thrice.origin.address), 1);
-    assert_eq!(logged(&router, "endpoint healthy", thrice.origin.address), 1);
     let checks = |result: &str, patient: &Patient| {
         let labels = [format!("endpoint=\"{}\"", patient.origin.address), format!("result=\"{result}\"")];
         router.metric("banyan_upstream_endpoint_checks_total", &[&labels[0], &labels[1]])
@@ -42,15 +42,14 @@ fn thresholds_count_checks_in_a_row() {
 fn a_check_that_hangs_fails_and_holds_up_no_other() {
     let (stuck, well) = (Patient::scripted("stuck", "."), Patient::well("well"));
     let health = "health: {path: /healthz, interval_ms: 100, timeout_ms: 60000}";
-    let router = Setup::routes(routes(&[&stuck, &well], health)).start();
+    let mut router = Setup::routes(routes(&[&stuck, &well], health)).start();
     wait_until("the first check hangs", || stuck.checks() == 1);
     well.wait_for_checks(5);
     assert_eq!(stuck.checks(), 1);
     router.edit_routes(&routes(&[&stuck, &well], "health: {path: /healthz, interval_ms: 100, timeout_ms: 50}"));
     wait_for_share(&router, &stuck, 0.0);
     let stuck = stuck.origin.address.to_string();
-    let said = |line: &&String| line.contains("endpoint unhealthy") && line.contains(&stuck);
-    let said = router.logs().into_iter().find(|line| said(&line)).unwrap();
+    let said = router.wait_for_log("it is out", |line| line.contains("endpoint unhealthy") && line.contains(&stuck));
     assert!(said.contains("no answer in time"), "{said}");
 }
 
@@ -141,4 +140,22 @@ fn checks_are_not_requests_of_clients() {
     assert_eq!(router.metric("banyan_requests_total", &[]), 0.0);
     assert_eq!(router.metric("banyan_upstream_connections_opened_total", &[]), 0.0);
     assert!(patient.origin.requests().iter().all(|request| request.target() == CHECKED));
+}
+
+#[test]
+fn a_check_speaks_http2_where_requests_do() {
+    // An origin of HTTP/1.1 that looks for the preface of the other protocol.
+    let patient = Patient::well("one");
+    let settings = "protocol: h2c, health: {path: /healthz, interval_ms: 100}";
+    let _router = Setup::routes(routes(&[&patient], settings)).start();
+    patient.origin.wait_for_bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+}
+
+#[test]
+fn a_check_begins_with_the_proxy_header_where_requests_do() {
+    let patient = Patient::well("one");
+    let settings = "proxy_protocol: v1, health: {path: /healthz, interval_ms: 100}";
+    let _router = Setup::routes(routes(&[&patient], settings)).start();
+    patient.origin.wait_for_bytes(b"PROXY TCP4 127.0.0.1 127.0.0.1 ");
+    patient.origin.wait_for_bytes(b"GET /healthz HTTP/1.1\r\n");
 }

@@ -1,6 +1,6 @@
 //! Passive ejection: what counts, for how long, and how many at most.
 
-use super::{OK, Patient, logged, routes, share, wait_until};
+use super::{OK, Patient, routes, share, wait_for_log_once, wait_until};
 use crate::support::router::{Setup, member};
 use crate::support::{Origin, Router};
 
@@ -16,6 +16,13 @@ fn failing(name: &'static str, status: bool) -> Patient {
 
 fn ejections(router: &Router) -> f64 {
     router.metric("banyan_upstream_ejections_total", &[])
+}
+
+/// How long the first ejections lasted, in milliseconds.
+fn lasted(router: &Router, count: usize) -> Vec<String> {
+    let lasted = || router.logs().iter().filter_map(|line| member(line, "for_ms")).take(count).collect::<Vec<_>>();
+    wait_until("they are logged", || lasted().len() == count);
+    lasted()
 }
 
 /// Asks until so many ejections have happened.
@@ -52,7 +59,7 @@ fn an_ejected_endpoint_gets_no_request() {
         assert_eq!(router.get("/").text(), "good");
     }
     assert_eq!(bad.origin.requests().len(), 3);
-    assert_eq!(logged(&router, "endpoint ejected", bad.origin.address), 1);
+    wait_for_log_once(&router, "endpoint ejected", bad.origin.address);
 }
 
 #[test]
@@ -61,8 +68,7 @@ fn each_ejection_in_a_row_lasts_longer_up_to_the_limit() {
     let settings = "eject_after_failures: 1, eject_ms: 40, eject_ms_max: 100";
     let router = Setup::routes(routes(&[&bad, &good], settings)).start();
     ask_until_ejected(&router, 4.0);
-    let lasted: Vec<_> = router.logs().iter().filter_map(|line| member(line, "for_ms")).take(4).collect();
-    assert_eq!(lasted, ["40", "80", "100", "100"]);
+    assert_eq!(lasted(&router, 4), ["40", "80", "100", "100"]);
 }
 
 #[test]
@@ -80,8 +86,7 @@ fn an_ejected_endpoint_comes_back_by_itself_and_a_success_ends_the_row() {
     let (bad, good) = (Patient { origin, ..Patient::well("bad") }, Patient::well("good"));
     let router = Setup::routes(routes(&[&bad, &good], "eject_after_failures: 1, eject_ms: 40")).start();
     ask_until_ejected(&router, 3.0);
-    let lasted: Vec<_> = router.logs().iter().filter_map(|line| member(line, "for_ms")).collect();
-    assert_eq!(lasted, ["40", "80", "40"], "seven successes lie before the third");
+    assert_eq!(lasted(&router, 3), ["40", "80", "40"], "seven successes lie before the third");
 }
 
 #[test]

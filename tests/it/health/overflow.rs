@@ -3,6 +3,9 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 
+use banyan::observe::{AccessRecord, LogFormat};
+use serde_json::Value;
+
 use super::{OK, wait_until};
 use crate::support::router::Setup;
 use crate::support::{Message, Origin, Router};
@@ -87,6 +90,15 @@ fn what_is_too_much_for_modern_goes_to_the_fallback_and_says_so() {
     let after = router.get("/");
     assert_eq!(after.text(), "ok", "with room again the flag decides again");
     assert!(!after.field("banyan-decision").contains("overflow"), "{after:?}");
+}
+
+#[test]
+fn the_access_log_says_it() {
+    let line = |overflow| AccessRecord { overflow, ..crate::access_log::record() };
+    let logged = crate::access_log::logged(LogFormat::Json, 1.0, &[line(true), line(false)]);
+    let lines: Vec<_> = logged.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+    assert_eq!(lines[0]["overflow"], true);
+    assert!(lines[1].get("overflow").is_none());
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What the integration tests stand on: a raw wire client, a scripted origin and the real router as a process.
 
+pub(crate) mod authority;
 pub(crate) mod frames;
 pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod router;
+pub(crate) mod secure;
 pub(crate) mod wire;
 
 use std::time::Duration;

@@ -32,12 +32,19 @@ pub(crate) struct Setup {
     routes: String,
     arguments: Vec<String>,
     workers: u32,
+    descriptors_max: Option<u32>,
 }
 
 impl Setup {
     /// Serves the given route file.
     pub(crate) fn routes(routes: impl Into<String>) -> Self {
-        Self { flags: FLAGS.to_owned(), routes: routes.into(), arguments: Vec::new(), workers: 2 }
+        Self {
+            flags: FLAGS.to_owned(),
+            routes: routes.into(),
+            arguments: Vec::new(),
+            workers: 2,
+            descriptors_max: None,
+        }
     }
 
     /// Sends everything to one upstream, whose further settings are given as YAML members (`a: 1, b: 2`).
@@ -69,6 +76,12 @@ impl Setup {
         self
     }
 
+    /// Starts it with so many descriptors at most.
+    pub(crate) fn descriptors_max(mut self, descriptors: u32) -> Self {
+        self.descriptors_max = Some(descriptors);
+        self
+    }
+
     /// Sets a limit of the data plane.
     pub(crate) fn limit(self, name: &str, value: u64) -> Self {
         self.arguments(&["--limit", &format!("{name}={value}")])
@@ -84,6 +97,7 @@ impl Setup {
 pub(crate) struct Router {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
+    tls: Option<SocketAddr>,
     child: Child,
     directory: Arc<TempDir>,
     log: Arc<Log>,
@@ -107,7 +121,14 @@ impl Router {
             fs::create_dir(directory.path().join(folder)).unwrap();
             fs::write(directory.path().join(folder).join("test.yaml"), text).unwrap();
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        let mut command = match setup.descriptors_max {
+            None => Command::new(env!("CARGO_BIN_EXE_banyan")),
+            Some(descriptors) => {
+                let mut limited = Command::new("prlimit");
+                limited.arg(format!("--nofile={descriptors}")).arg(env!("CARGO_BIN_EXE_banyan"));
+                limited
+            }
+        };
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
         command.args(["--workers", &setup.workers.to_string()]).args(&setup.arguments);
         Self::run(command, directory)
@@ -139,7 +160,7 @@ impl Router {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut router = Self { listen: nowhere, admin: nowhere, child, directory, log };
+        let mut router = Self { listen: nowhere, admin: nowhere, tls: None, child, directory, log };
         let line =
             router.wait_for_log("it listens", |line| member(line, "message").is_some_and(|text| text == "listening"));
         let address = |name| {
@@ -151,7 +172,13 @@ impl Router {
         };
         router.listen = address("listen");
         router.admin = address("admin");
+        router.tls = member(&line, "listen_tls").filter(|text| !text.is_empty()).map(|_| address("listen_tls"));
         router
+    }
+
+    /// Where clients speak TLS.
+    pub(crate) fn listen_tls(&self) -> SocketAddr {
+        self.tls.expect("a listener for TLS")
     }
 
     pub(crate) fn connect(&self) -> Wire {
@@ -235,6 +262,18 @@ impl Router {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Memory of the process in bytes: `VmRSS` for now, `VmHWM` for the most it ever was.
+    pub(crate) fn memory_bytes(&self, which: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(which)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Descriptors that the process has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// Waits for the process to end by itself.

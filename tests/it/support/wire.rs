@@ -117,6 +117,11 @@ impl Wire {
         socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
+    /// The bare connection, to be held.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.reader.stream
+    }
+
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.reader.stream
     }

@@ -1,5 +1,7 @@
 //! Owns the limits of the data plane: each has a name, a unit and a default; it enforces none of them.
 
+pub mod descriptors;
+
 /// The limits of one router (rules L1 to L9 and L13, L14 in docs/security.md). 0 turns a limit off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -114,7 +116,7 @@ pub enum Limit {
     Body,
     /// `discard_bytes_max` or `discard_timeout_ms`.
     Discard,
-    /// The process ran out of file descriptors (`accept_pause_ms`).
+    /// The process ran out of file descriptors, or has only its reserve of them left ([`descriptors`]).
     Descriptors,
     /// `drain_timeout_ms`.
     Drain,
