@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::operator::Operator;
 use super::overrides::{Note, Source};
+use super::scribe::Scribe;
 
 /// The file's name in the state directory.
 pub const NAME: &str = "KILL";
@@ -30,12 +31,13 @@ pub(super) enum Look {
 }
 
 /// Looks at the file until the sender of `stop` is gone.
-pub(super) fn run(operator: &Operator, state_dir: Option<PathBuf>, stop: &Receiver<()>) {
+pub(super) fn run(operator: &Operator, scribe: &Scribe, state_dir: Option<PathBuf>, stop: &Receiver<()>) {
     let mut seen = None;
     loop {
         if let Some(dir) = &state_dir {
             look_again(operator, dir, &mut seen);
         }
+        scribe.look();
         operator.end_overdue();
         match stop.recv_timeout(LOOK_INTERVAL) {
             Err(RecvTimeoutError::Timeout) => {}

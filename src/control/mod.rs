@@ -59,7 +59,6 @@ use checker::{Bell, Checker};
 use history::Event;
 use host::AllowedHosts;
 use mailbox::Mailbox;
-use overrides::OverrideFile;
 use publications::{Followers, Publications};
 use publisher::Publisher;
 use reload::Reloader;
@@ -314,12 +313,13 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
         admin: admin.run(listener, left),
     };
     let (look_out, ended) = mpsc::channel();
-    let (watching, state_dir, writing) = (operator.clone(), plan.state_dir, Arc::clone(&scribe));
+    let (watching, adopting) = (operator.clone(), operator.clone());
+    let (state_dir, watched, writing) = (plan.state_dir, Arc::clone(&scribe), Arc::clone(&scribe));
     let threads = vec![
         thread("reload", move || reloader.run())?,
         thread("control", move || tasks.run(runtime, stopped))?,
-        thread("break-glass", move || break_glass::run(&watching, state_dir, &ended))?,
-        thread("scribe", move || writing.run())?,
+        thread("break-glass", move || break_glass::run(&watching, &watched, state_dir, &ended))?,
+        thread("scribe", move || writing.run(&adopting))?,
     ];
     let (status, look_out) = (publications.status(), Some(look_out));
     Ok(Handle { address, mailbox, status, stop, door: AdminDoor(door), operator, scribe, look_out, threads })
@@ -337,10 +337,10 @@ fn take_command(
     resolver: &Resolver,
 ) -> (Arc<Publications>, Arc<Scribe>, Operator) {
     let standing = std::mem::take(&mut plan.standing);
-    let is_owed = standing.is_owed;
+    let (is_owed, on_disk, id) = (standing.is_owed, standing.on_disk.clone(), standing.id);
     let followers = Followers { health: Arc::clone(&plan.health), checks };
     let publications = Publications::new(Arc::clone(&plan.store), Arc::clone(&plan.metrics), followers, standing);
-    let scribe = Scribe::new(plan.state_dir.clone(), Arc::clone(&plan.metrics));
+    let scribe = Scribe::new(plan.state_dir.clone(), Arc::clone(&plan.metrics), on_disk, id);
     note_start(&publications, &scribe, is_owed);
     let operator = Operator::new(Arc::clone(&publications), Arc::clone(&scribe), Arc::clone(mailbox), resolver.clone());
     (publications, scribe, operator)
@@ -362,7 +362,7 @@ fn note_start(publications: &Publications, scribe: &Scribe, is_owed: bool) {
         }),
         ..Event::new(Action::Start, Source::Router, snapshot.generation)
     };
-    drop(scribe.note(event, is_owed.then(|| OverrideFile::render(&state.book))));
+    drop(scribe.note(event, is_owed));
 }
 
 /// What the runtime does at the same time.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::history::{Action, Event};
 use super::mailbox::Mailbox;
-use super::overrides::{Book, Command, Note, Order, OverrideFile, Receipt, Refusal, Source, apply};
+use super::overrides::{Book, Command, Note, Order, Receipt, Refusal, Source, apply, merge};
 use super::publications::{Publications, State};
 use super::resolver::Resolver;
 use super::scribe::Scribe;
@@ -120,13 +120,33 @@ impl Operator {
         state.glass = glass;
         let generation = publications.lay_over(&mut state);
         let event = Event { why: Some(why.clone()), ..Event::new(action, Source::BreakGlass, generation) };
-        drop(scribe.note(event, None));
+        drop(scribe.note(event, false));
         drop(state);
         mailbox.tidy();
         match action {
             Action::KillAll => tracing::error!(generation, why, "break glass: every flag gives its fallback"),
             _ => tracing::warn!(generation, "break glass is over: the file KILL is gone"),
         }
+    }
+
+    /// Takes over what another process on the same state directory has changed since `base`.
+    ///
+    /// During a hand-over two processes take orders, and what either has acknowledged must not be lost.
+    pub(super) fn adopt(&self, base: &Book, theirs: &Book) {
+        let Shared { publications, mailbox, .. } = &*self.0;
+        let mut state = publications.lock();
+        let merged = merge(base, &state.book, theirs);
+        if merged != state.book {
+            state.book = merged;
+            let generation = publications.lay_over(&mut state);
+            tracing::warn!(generation, "another process has changed the overrides; they are taken over");
+            mailbox.tidy();
+        }
+    }
+
+    /// The book as it is now.
+    pub(super) fn book(&self) -> Book {
+        self.0.publications.lock().book.clone()
     }
 
     /// Takes out what has ended by itself.
@@ -142,7 +162,7 @@ impl Operator {
                 flag,
                 ..Event::new(Action::Expire, Source::Router, generation)
             };
-            drop(scribe.note(event, Some(OverrideFile::render(&state.book))));
+            drop(scribe.note(event, true));
         }
         drop(state);
         mailbox.tidy();
@@ -167,7 +187,7 @@ impl Operator {
             after: changed.after.clone(),
             ..Event::new(order.command.action(), order.source, changed.generation)
         };
-        let written = scribe.note(event, Some(OverrideFile::render(&state.book)));
+        let written = scribe.note(event, true);
         drop(state);
         log(order, &changed);
         Ok((changed, written))

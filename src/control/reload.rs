@@ -192,7 +192,7 @@ impl Reloader {
 
     fn publish_addresses(&mut self, resolved: Resolved) {
         if let Some(generation) = self.publisher.publish_addresses(resolved) {
-            drop(self.scribe.note(Event::new(Action::Addresses, Source::Router, generation), None));
+            drop(self.scribe.note(Event::new(Action::Addresses, Source::Router, generation), false));
         }
     }
 
@@ -210,7 +210,7 @@ impl Reloader {
         };
         let why = Some(format!("{}: {}", cause.as_str(), report.summary()));
         let event = Event { why, before: was, after: is, ..Event::new(action, Source::File, generation) };
-        drop(self.scribe.note(event, None));
+        drop(self.scribe.note(event, false));
         if action == Action::Hold {
             self.hold(generation);
             return;
@@ -254,7 +254,7 @@ impl Reloader {
         let generation = self.publisher.current().generation;
         let why = Some(format!("{}: {}", cause.as_str(), report.summary()));
         let event = Event { why, after: findings(report), ..Event::new(Action::Reject, Source::File, generation) };
-        drop(self.scribe.note(event, None));
+        drop(self.scribe.note(event, false));
         self.publisher.publications().finish(Reload::Rejected);
     }
 

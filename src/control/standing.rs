@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::break_glass::{Look, look};
-use super::overrides::{Book, Note, OverrideFile, Source, bind};
+use super::overrides::{Book, FileId, Note, OverrideFile, Source, bind};
 use crate::snapshot::Snapshot;
 
 /// Overrides that were given before this process began.
@@ -14,6 +14,9 @@ use crate::snapshot::Snapshot;
 pub struct Standing {
     pub(super) book: Book,
     pub(super) glass: Option<Note>,
+    /// What is on disk, and in which file.
+    pub(super) on_disk: Book,
+    pub(super) id: Option<FileId>,
     /// The book is not what is on disk.
     pub(super) is_owed: bool,
 }
@@ -24,20 +27,21 @@ impl Standing {
     /// # Errors
     /// When the file of overrides is there and cannot be read or understood.
     pub fn read(state_dir: &Path) -> io::Result<Self> {
-        let book = OverrideFile::new(state_dir).load()?;
-        Ok(Self { book, glass: Self::look(state_dir), is_owed: false })
+        let (book, id) = OverrideFile::new(state_dir).load()?;
+        Ok(Self { on_disk: book.clone(), id, book, glass: Self::look(state_dir), is_owed: false })
     }
 
     /// What stands where the overrides cannot be read: they may hold a kill, so every flag is killed (decision 0015).
     ///
     /// The unreadable file is kept beside the new one.
     pub fn unreadable(state_dir: &Path, why: &io::Error) -> Self {
-        if let Err(error) = OverrideFile::new(state_dir).set_aside() {
+        let file = OverrideFile::new(state_dir);
+        if let Err(error) = file.set_aside() {
             tracing::warn!(%error, "the unreadable file of overrides could not be copied");
         }
         let why = format!("overrides.json could not be read: {why}");
         let book = Book { kill_all: Some(Note::now("banyan", &why, Source::Router, None)), ..Book::default() };
-        Self { book, glass: Self::look(state_dir), is_owed: true }
+        Self { book, glass: Self::look(state_dir), on_disk: Book::default(), id: file.identity(), is_owed: true }
     }
 
     /// Lays it over a snapshot that is not in force yet.

@@ -194,7 +194,8 @@ fn unreadable_overrides_kill_every_flag_and_are_kept_aside() {
 fn a_successor_that_cannot_read_the_overrides_leaves_the_running_one_to_serve() {
     let two = Two::start();
     let router = two.router();
-    fs::write(state(&router).join("overrides.json"), "broken").unwrap();
+    // The running one replaces a ruined file at once; a directory in its place it cannot.
+    fs::create_dir(state(&router).join("overrides.json")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
     let output = command.args(["serve", "--log-format", "json"]).current_dir(router.directory()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -221,4 +222,36 @@ fn a_read_only_state_directory_serves_and_kills() {
     router.signal(Signal::USR1);
     wait_for_side(&router, "left");
     wait_for_message(&mut router, "overrides or history cannot be written");
+}
+
+#[test]
+fn the_history_is_read_with_the_router_down() {
+    let two = Two::start();
+    let mut router = two.router();
+    fs::write(state(&router).join("KILL"), "escape \u{1b}[31m").unwrap();
+    wait_for_side(&router, "left");
+    wait_until("the entry", || history(&router).len() == 2);
+    router.signal(Signal::KILL);
+    router.wait_for_exit();
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        let output = command.arg("history").args(arguments).current_dir(router.directory()).output().unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, listed, _) = ask(&[]);
+    assert_eq!((code, listed.lines().count()), (0, 2), "{listed}");
+    assert!(listed.contains("kill-all") && listed.contains("break-glass"), "{listed}");
+    assert!(!listed.contains('\u{1b}'), "a reason cannot steer a terminal");
+    let (_, json, _) = ask(&["--json", "--limit", "1"]);
+    let entry: Entry = serde_json::from_str(&json).unwrap();
+    assert_eq!((entry.number, entry.why.as_deref()), (2, Some("escape \u{1b}[31m")));
+    let (code, shown, _) = ask(&["show", "2"]);
+    assert!(code == 0 && shown.contains("action     kill-all"), "{shown}");
+    let (code, _, said) = ask(&["show", "99"]);
+    assert_eq!((code, said.as_str()), (1, "banyan: there is no such entry; the last one is 2\n"));
+    assert_eq!(ask(&["--limit", "many"]).0, 2);
 }

@@ -6,6 +6,7 @@ mod apply;
 mod bind;
 mod book;
 mod command;
+mod merge;
 mod store;
 
 pub use book::Source;
@@ -14,4 +15,5 @@ pub use command::{Command, Durable, Order, Receipt, Refusal};
 pub(super) use apply::apply;
 pub(super) use bind::{Bound, Misfit, bind};
 pub(super) use book::{Book, Note, unix_ms};
-pub(super) use store::OverrideFile;
+pub(super) use merge::merge;
+pub(super) use store::{FileId, OverrideFile};

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,15 @@ pub(in crate::control) struct OverrideFile {
     dir: PathBuf,
 }
 
+/// Tells one written file from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::control) struct FileId {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
 /// What stands in the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,16 +50,29 @@ impl OverrideFile {
         self.dir.join(NAME)
     }
 
-    /// Reads the book; no file is an empty book.
+    /// Which file is there now; `None` when there is none, or that cannot be told.
+    pub(in crate::control) fn identity(&self) -> Option<FileId> {
+        fs::metadata(self.path()).ok().map(|about| FileId::of(&about))
+    }
+
+    /// Keeps other processes from writing until the result is dropped.
+    pub(in crate::control) fn lock(&self) -> io::Result<File> {
+        let dir = File::open(&self.dir)?;
+        rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(dir)
+    }
+
+    /// Reads the book and which file it stands in; no file is an empty book.
     ///
     /// # Errors
     /// When there is a file and it cannot be read or understood: it may hold a kill.
-    pub(in crate::control) fn load(&self) -> io::Result<Book> {
+    pub(in crate::control) fn load(&self) -> io::Result<(Book, Option<FileId>)> {
         let file = match File::open(self.path()) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Book::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Book::default(), None)),
             Err(error) => return Err(error),
         };
+        let id = FileId::of(&file.metadata()?);
         let mut text = String::new();
         file.take(BYTES_MAX).read_to_string(&mut text)?;
         let Written { version, mut overrides } = serde_json::from_str(&text).map_err(io::Error::other)?;
@@ -58,7 +80,7 @@ impl OverrideFile {
             return Err(io::Error::other(format!("its version is {version}, this banyan knows {VERSION}")));
         }
         overrides.start_clocks();
-        Ok(overrides)
+        Ok((overrides, Some(id)))
     }
 
     /// Keeps a copy of a file that cannot be understood, as the next save replaces it.
@@ -72,15 +94,24 @@ impl OverrideFile {
         serde_json::to_vec_pretty(&written).expect("strings and numbers have a JSON form")
     }
 
-    /// Replaces the file; when it returns well, the change survives a crash of the machine.
+    /// Replaces the file and says which it is; when it returns well, the change survives a crash of the machine.
     ///
     /// At any moment there is one whole file, the earlier or this one, mode 0600.
-    pub(in crate::control) fn save(&self, text: &[u8]) -> io::Result<()> {
+    pub(in crate::control) fn save(&self, text: &[u8]) -> io::Result<FileId> {
         let next = self.dir.join("overrides.json.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
         file.write_all(text)?;
         file.sync_all()?;
+        let id = FileId::of(&file.metadata()?);
         fs::rename(&next, self.path())?;
-        File::open(&self.dir)?.sync_all()
+        File::open(&self.dir)?.sync_all()?;
+        Ok(id)
+    }
+}
+
+impl FileId {
+    fn of(about: &fs::Metadata) -> Self {
+        let (device, inode, bytes) = (about.dev(), about.ino(), about.len());
+        Self { device, inode, bytes, modified: (about.mtime(), about.mtime_nsec()) }
     }
 }
