@@ -82,7 +82,7 @@ fn check(args: &CheckArgs) -> (Report, String) {
         hashing: settings.hashing,
         listeners: settings.listen,
         now_unix_s: now_unix_s(),
-        accept_shrink: false,
+        ..Options::default()
     };
     let outcome = compile::compile(&flags, &routes, &options, None);
     let files = flags.files.len() + routes.files.len();

@@ -90,7 +90,7 @@ fn load(args: &ExplainArgs) -> Result<Snapshot, Report> {
     let settings = settle(&options, std::iter::empty())?;
     let (flags, routes) = (FileSet::read(&settings.flags), FileSet::read(&settings.routes));
     let options =
-        Options { hashing: settings.hashing, listeners: Vec::new(), now_unix_s: now_unix_s(), accept_shrink: false };
+        Options { hashing: settings.hashing, listeners: Vec::new(), now_unix_s: now_unix_s(), ..Options::default() };
     let outcome = compile::compile(&flags, &routes, &options, None);
     outcome.draft.map(|draft| draft.into_snapshot(FROM_FILES)).ok_or(outcome.report)
 }

@@ -37,6 +37,10 @@ Examples:
   banyan check --format github          the same, as annotations of a pull request
   banyan explain --url http://shop.example/search -H 'x-user-id: ada'
                                         who serves this request, and why
+  banyan kill orders-migration --reason '5xx since the deploy'
+                                        everybody back to legacy
+  banyan set search-engine modern=12.5% --dry-run
+                                        what a ramp would change, and who would move
   banyan schema flags > flags.schema.json
                                         let the editor help with flag files
   banyan completions bash > ~/.local/share/bash-completion/completions/banyan

@@ -20,8 +20,8 @@ use crate::observe::{self, AccessLog, LogOptions, Metrics};
 use crate::proxy;
 use crate::settings::{LogFormat, Settings};
 use crate::snapshot::{Snapshot, Store};
-use crate::tls::FileError;
 use crate::tls::server::ServerTls;
+use crate::tls::{FileError, NamedFile};
 
 /// How long the last lines of the logs may take to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
@@ -117,7 +117,7 @@ impl Router {
         refuse_public_admin(&sockets)?;
         let sockets = Arc::new(sockets);
         let listeners = sockets.client_addresses();
-        let (snapshot, in_force) = first_snapshot(settings, listeners.clone())?;
+        let First { snapshot, in_force, named } = first_snapshot(settings, listeners.clone())?;
         let store = Store::new(control::resolve_names(snapshot, &listeners, &metrics, DNS_PATIENCE)?);
         let lifecycle = Lifecycle::default();
         let access_log = start_access_log(settings, &metrics)?;
@@ -128,7 +128,7 @@ impl Router {
         health.follow(&store.snapshot().upstreams);
         let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
         let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
-        let control = control::start(ControlPlan { health, tls, ..plan })?;
+        let control = control::start(ControlPlan { health, tls, named, ..plan })?;
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
@@ -196,7 +196,11 @@ fn refuse_public_admin(sockets: &Sockets) -> Result<(), StartError> {
 }
 
 /// The first snapshot, and what it was compiled from.
-type First = (Snapshot, Option<SetHash>);
+struct First {
+    snapshot: Snapshot,
+    in_force: Option<SetHash>,
+    named: Vec<NamedFile>,
+}
 
 /// Reads and compiles the files for the first time; every finding is shown before anything is served (rule C5).
 fn first_snapshot(settings: &Settings, listeners: Vec<SocketAddr>) -> Result<First, StartError> {
@@ -205,14 +209,16 @@ fn first_snapshot(settings: &Settings, listeners: Vec<SocketAddr>) -> Result<Fir
     let outcome = compile::compile(&flags, &routes, &options, None);
     show(&outcome.report);
     if let Some(draft) = outcome.draft {
-        return Ok((draft.into_snapshot(1), Some(SetHash::of(&flags, &routes))));
+        let in_force = Some(SetHash::of(&flags, &routes));
+        return Ok(First { snapshot: draft.into_snapshot(1), in_force, named: outcome.named });
     }
     let kept = settings.last_good.then(|| control::last_good(&settings.state)).flatten();
     let (flags, routes) = kept.ok_or(StartError::Files)?;
+    let options = compile::Options { copied_from: Some(settings.routes.clone()), ..options };
     let outcome = compile::compile(&FileSet::read(&flags), &FileSet::read(&routes), &options, None);
     let draft = outcome.draft.ok_or(StartError::Files)?;
     tracing::error!("the files are refused: starting from the last good set in the state directory");
-    Ok((draft.into_snapshot(1), None))
+    Ok(First { snapshot: draft.into_snapshot(1), in_force: None, named: outcome.named })
 }
 
 fn show(report: &Report) {
@@ -227,7 +233,7 @@ fn show(report: &Report) {
 
 fn compile_options(settings: &Settings, listeners: Vec<SocketAddr>) -> compile::Options {
     let now_unix_s = super::now_unix_s();
-    compile::Options { hashing: settings.hashing, listeners, now_unix_s, accept_shrink: false }
+    compile::Options { hashing: settings.hashing, listeners, now_unix_s, ..compile::Options::default() }
 }
 
 fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Result<proxy::Options, StartError> {

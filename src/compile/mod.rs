@@ -19,6 +19,7 @@ mod upstreams;
 mod usage;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use endpoint::is_own_listener;
@@ -27,7 +28,10 @@ pub use flags::{FlagSet, compile_flags};
 use crate::config::{self, Diagnostic, FileSet, Kind, Node, Place, Report};
 use crate::flag::Hashing;
 use crate::snapshot::{Rules, Snapshot};
+use crate::tls::NamedFile;
 use crate::upstream::Upstream;
+
+use client_tls::ClientFiles;
 
 /// What compiling depends on besides the files.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +44,8 @@ pub struct Options {
     pub now_unix_s: i64,
     /// Whether a set that is suddenly much smaller is meant (SIGHUP says so).
     pub accept_shrink: bool,
+    /// The directory that the route files are a copy of; paths in them are seen from there.
+    pub copied_from: Option<PathBuf>,
 }
 
 /// What compiling gave.
@@ -49,6 +55,8 @@ pub struct Outcome {
     pub report: Report,
     /// What may be published; `None` when the report has errors.
     pub draft: Option<Draft>,
+    /// The files that the route files name, as they were; a change of one makes the set another one.
+    pub named: Vec<NamedFile>,
 }
 
 /// A compiled set that has no generation yet.
@@ -80,7 +88,8 @@ pub fn compile(flags: &FileSet, routes: &FileSet, options: &Options, previous: O
     let flags = flags::compile_flags(&flag_nodes, options.now_unix_s, before, &mut report);
     let documents = documents::merge(&route_nodes, &mut report);
     let identity = identity::compile(&documents, &mut report);
-    let upstreams = upstreams::compile(&documents.upstreams, options, previous, &mut report);
+    let mut files = ClientFiles::new(&routes.dir, options);
+    let upstreams = upstreams::compile(&documents.upstreams, options, &mut files, previous, &mut report);
     let names = routes::Names::new(&flags, &flag_nodes, &documents.upstreams, &upstreams, incomplete);
     let compiled = routes::compile(&documents.routes, &names, &mut report);
     // A route that could not be read may use what seems unused.
@@ -102,7 +111,7 @@ pub fn compile(flags: &FileSet, routes: &FileSet, options: &Options, previous: O
         }),
         upstreams: upstreams.list.into(),
     });
-    Outcome { report, draft }
+    Outcome { report, draft, named: files.named }
 }
 
 /// The documents of a set; what is wrong with the files goes to `report`.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Options, client_tls, endpoint, health, protocol};
+use super::client_tls::ClientFiles;
+use super::{Options, endpoint, health, protocol};
 use crate::config::{Diagnostic, Report, RewriteDoc, Text, UpstreamDoc};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Endpoint, Rewrite, Timeouts, Upstream, UpstreamId};
@@ -47,13 +48,14 @@ impl<'s> Known<'s> {
 pub(super) fn compile(
     docs: &[UpstreamDoc],
     options: &Options,
+    files: &mut ClientFiles<'_>,
     previous: Option<&Snapshot>,
     report: &mut Report,
 ) -> Upstreams {
     let known = Known::of(previous);
     let mut all = Upstreams::default();
     for doc in docs {
-        let Some(upstream) = upstream(doc, options, &known, report) else {
+        let Some(upstream) = upstream(doc, options, files, &known, report) else {
             continue;
         };
         let kept = known.upstreams.get(&*doc.name.text).filter(|before| ****before == upstream);
@@ -64,7 +66,13 @@ pub(super) fn compile(
     all
 }
 
-fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mut Report) -> Option<Upstream> {
+fn upstream(
+    doc: &UpstreamDoc,
+    options: &Options,
+    files: &mut ClientFiles<'_>,
+    known: &Known<'_>,
+    report: &mut Report,
+) -> Option<Upstream> {
     let spoken = protocol::compile(doc, report);
     let rewrite = rewrite(&doc.rewrite, report);
     let health = doc.health.as_ref().map(|written| health::check(written, report));
@@ -72,7 +80,7 @@ fn upstream(doc: &UpstreamDoc, options: &Options, known: &Known<'_>, report: &mu
     let all_unhealthy = health::all_unhealthy(doc.all_unhealthy.as_ref(), report);
     let endpoints = endpoints(doc, options, known, report)?;
     let spoken = spoken?;
-    let tls = client_tls::compile(doc, spoken.alpn, report)?;
+    let tls = files.compile(doc, spoken.alpn, report)?;
     let default = Timeouts::default();
     Some(Upstream {
         name: doc.name.text.clone(),

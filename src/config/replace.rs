@@ -129,6 +129,10 @@ impl Replacement {
         if !self.is_unchanged(&self.real) || fs::canonicalize(&self.path).ok().as_ref() != Some(&self.real) {
             return Err(changed(&self.path));
         }
+        self.exchange()
+    }
+
+    fn exchange(self) -> Result<(), Refused> {
         match renameat_with(CWD, &self.temporary, CWD, &self.real, RenameFlags::EXCHANGE) {
             Ok(()) if !self.is_unchanged(&self.temporary) => return Err(self.take_back()),
             Ok(()) => {}
@@ -215,4 +219,72 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> Refused {
 
 fn refuse(code: &'static str, message: String, help: &str) -> Refused {
     Box::new(Diagnostic::new(Severity::Error, code, None, message).help(help))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use tempfile::TempDir;
+
+    use super::Replacement;
+    use crate::config::{FileSet, FlagEditor, Report, parse};
+
+    const BEFORE: &str = "flags: {a: {state: ENABLED}}\n";
+
+    /// An edit that stands beside its file and may be exchanged with it any moment.
+    fn written() -> (TempDir, PathBuf, Replacement) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.yaml");
+        fs::write(&path, BEFORE).expect("a file");
+        let set = FileSet::read_file(&path);
+        let document = parse(&set.files[0], &mut Report::default()).expect("a document");
+        let mut editor = FlagEditor::new(&document);
+        editor.set_state("a", false).expect("a state");
+        let edited = editor.finish().expect("an edit").expect("a change");
+        let replacement = Replacement::write(&edited).expect("a file beside the other");
+        (dir, path, replacement)
+    }
+
+    fn texts(dir: &Path) -> Vec<String> {
+        let files = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
+        files.map(|path| fs::read_to_string(path).expect("a file")).collect()
+    }
+
+    #[test]
+    fn a_file_that_comes_in_the_last_moment_is_put_back() {
+        // After the last look and before the exchange, which no test from outside can hit at will.
+        for in_place in [false, true] {
+            let (dir, path, replacement) = written();
+            if in_place {
+                fs::write(&path, "theirs").expect("written");
+            } else {
+                fs::write(dir.path().join("mine"), "theirs").expect("written");
+                fs::rename(dir.path().join("mine"), &path).expect("renamed");
+            }
+            let refused = replacement.exchange().expect_err("it is not the file that was edited");
+            assert_eq!((refused.code, texts(dir.path())), ("changed", vec!["theirs".to_owned()]));
+        }
+    }
+
+    #[test]
+    fn two_files_that_come_in_the_last_moment_are_both_kept() {
+        let (dir, path, replacement) = written();
+        // As if one came before the exchange and one after it.
+        fs::write(&replacement.temporary, "first").expect("written");
+        fs::write(&path, "second").expect("written");
+        let refused = replacement.take_back();
+        let mut texts = texts(dir.path());
+        texts.sort();
+        assert_eq!(texts, ["first", "second"]);
+        assert!(refused.message.contains(".banyan-"), "{}", refused.message);
+    }
+
+    #[test]
+    fn an_exchange_of_the_same_file_leaves_the_new_one_alone() {
+        let (dir, _, replacement) = written();
+        replacement.commit().expect("done");
+        assert_eq!(texts(dir.path()), [BEFORE.replace("ENABLED", "DISABLED")]);
+    }
 }

@@ -189,6 +189,10 @@ impl Watched {
             Ok(()) => self.endpoint.checks_passed.add(1),
             Err(_) => self.endpoint.checks_failed.add(1),
         }
+        if self.verdict.is_healthy() == self.endpoint.is_unhealthy() {
+            // It left and joined again between two generations that were seen here: so does its verdict.
+            self.verdict = Verdict::new(!self.endpoint.is_unhealthy());
+        }
         let was_out = self.upstream.is_all_out();
         match self.verdict.note(answer.is_ok(), &self.plan.check) {
             Some(true) => {
@@ -226,7 +230,34 @@ fn jittered(interval_ms: u32, random: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::jittered;
+    use super::*;
+    use crate::compile;
+    use crate::config::FileSet;
+
+    /// A snapshot with these endpoints, checked.
+    fn snapshot(endpoints: &str) -> Snapshot {
+        let routes = format!(
+            "upstreams: {{one: {{endpoints: [{endpoints}], health: {{path: /}}}}}}\nroutes: [{{name: all, match: {{path: /}}, upstream: one}}]\n"
+        );
+        let (flags, routes) = (FileSet::from_texts("flags", []), FileSet::from_texts("routes", [("a.yaml", &*routes)]));
+        let outcome = compile::compile(&flags, &routes, &compile::Options::default(), None);
+        outcome.draft.expect("the routes are right").into_snapshot(1)
+    }
+
+    #[test]
+    fn an_endpoint_that_left_and_joined_between_two_looks_still_comes_in() {
+        let (both, first) = (snapshot("\"10.0.0.1:1\", \"10.0.0.2:1\""), snapshot("\"10.0.0.1:1\""));
+        let registry = HealthRegistry::default();
+        registry.follow(&both.upstreams);
+        let key: Key = ("one".into(), SocketAddr::from(([10, 0, 0, 2], 1)));
+        let mut watched = Watched::new(&registry, &key, &plans(&both)[&key]);
+        watched.note(Ok(()));
+        registry.follow(&first.upstreams);
+        registry.follow(&both.upstreams);
+        assert!(watched.endpoint.is_unhealthy(), "it waits for its first pass");
+        watched.note(Ok(()));
+        assert!(!watched.endpoint.is_unhealthy());
+    }
 
     #[test]
     fn jitter_is_bounded_on_both_sides_and_uses_all_of_it() {

@@ -33,6 +33,7 @@ use crate::health::HealthRegistry;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::Store;
+use crate::tls::NamedFile;
 use crate::tls::server::ServerTls;
 
 pub use last_good::last_good;
@@ -62,6 +63,8 @@ pub struct ControlPlan {
     pub routes_dir: PathBuf,
     /// What the snapshot in the store was compiled from; `None` makes the first look at the files a reload.
     pub in_force: Option<SetHash>,
+    /// The files that the set in force names, as they were when it was compiled.
+    pub named: Vec<NamedFile>,
     /// What compiling depends on besides the files; the time is set at each reload.
     pub options: compile::Options,
     /// Where metrics and health are served, bound already.
@@ -101,6 +104,7 @@ impl ControlPlan {
             flags_dir,
             routes_dir,
             in_force: None,
+            named: Vec::new(),
             options: compile::Options::default(),
             admin,
             admin_hosts: Vec::new(),
@@ -248,6 +252,7 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
         debounce: Duration::from_millis(plan.debounce_ms.into()),
         in_force: plan.in_force,
         judged: plan.in_force,
+        named: plan.named,
         state_dir: plan.state_dir,
         saved: None,
         publisher,

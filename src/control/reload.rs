@@ -13,6 +13,7 @@ use super::{SetHash, last_good};
 use crate::compile::{self, Draft, Outcome};
 use crate::config::{Diagnostic, FileSet, Report, Severity};
 use crate::observe::Reload;
+use crate::tls::NamedFile;
 
 /// How often a set is read again while it keeps changing under our eyes.
 const SETTLE_MAX: usize = 5;
@@ -62,6 +63,8 @@ pub(super) struct Reloader {
     pub(super) in_force: Option<SetHash>,
     /// The content that was last published or rejected; it is not judged twice.
     pub(super) judged: Option<SetHash>,
+    /// The files that the judged set names; when one changes the set is judged again.
+    pub(super) named: Vec<NamedFile>,
     /// Where the last good files are kept.
     pub(super) state_dir: Option<PathBuf>,
     /// The content that is kept there, or could not be.
@@ -109,18 +112,21 @@ impl Reloader {
 
     /// Looks at the files; gives the set if it is in force and has no copy yet.
     fn reload(&mut self, cause: Cause) -> Option<Set> {
-        if let Some(certificates) = &mut self.certificates {
+        // The kernel tells of flags and routes alone.
+        if let Some(certificates) = self.certificates.as_mut().filter(|_| cause != Cause::Watch) {
             certificates.look(self.debounce);
         }
         let started = Instant::now();
         let set = self.read();
-        if cause != Cause::Request && [self.judged, self.in_force].contains(&Some(set.hash)) {
+        let renewed = self.named.iter().any(NamedFile::has_changed);
+        if cause != Cause::Request && !renewed && [self.judged, self.in_force].contains(&Some(set.hash)) {
             self.pass_over(set.hash, cause);
             // What the process started from is worth a copy, too.
             return (self.in_force == Some(set.hash) && self.saved != self.in_force).then_some(set);
         }
         let (set, outcome) = self.settle(set, cause);
         self.judged = Some(set.hash);
+        self.named = outcome.named;
         match outcome.draft {
             Some(draft) => {
                 self.publish(draft, &outcome.report, set.hash, cause, started);
@@ -175,7 +181,7 @@ impl Reloader {
             let mut report = Report::default();
             let found = Diagnostic::new(Severity::Error, "internal", None, "the compiler failed on these files");
             report.push(found.help("undo the last change, and report this as a bug of banyan with the files"));
-            Outcome { report, draft: None }
+            Outcome { report, draft: None, named: Vec::new() }
         })
     }
 

@@ -15,6 +15,8 @@ pub enum ClientBody {
     Http1(Incoming),
     /// Of an HTTP/2 stream.
     Http2(StreamBody),
+    /// There is none: the stream is to become a tunnel.
+    None,
 }
 
 /// The body of an HTTP/2 request.
@@ -80,6 +82,7 @@ impl Body for ClientBody {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenBody),
             Self::Http2(body) => body.poll_frame(cx).map_err(|_| BrokenBody),
+            Self::None => Poll::Ready(None),
         }
     }
 
@@ -87,6 +90,7 @@ impl Body for ClientBody {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.stream.is_end_stream(),
+            Self::None => true,
         }
     }
 
@@ -94,6 +98,7 @@ impl Body for ClientBody {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            Self::None => SizeHint::with_exact(0),
         }
     }
 }

@@ -33,7 +33,8 @@ pub fn admit<'r>(
 ) -> Result<Admitted<'r>, Fault> {
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let is_target = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
-    if !is_target && parts.method != Method::CONNECT {
+    let is_connect = parts.method == Method::CONNECT;
+    if !is_connect && (!is_target || stream.protocol.is_some()) {
         return Err(Fault::RequestMalformed);
     }
     judge(parts, Some(stream), limits, policy)

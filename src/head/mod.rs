@@ -10,6 +10,7 @@ pub mod policy;
 pub mod request;
 pub mod response;
 pub mod trailers;
+pub mod websocket;
 
 mod connection;
 mod forwarded;

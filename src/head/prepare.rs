@@ -1,14 +1,14 @@
 //! Owns the rewriting of an admitted request head for an HTTP/1.1 upstream.
 
-use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{self, Uri};
+use http::{Method, Version};
 
 use super::policy::TraceMode;
 use super::request::{BodyKind, Facts, ForwardContext, Upgrade};
 use super::seen::Seen;
-use super::{connection, forwarded, http2, names, trace};
+use super::{connection, forwarded, http2, names, trace, websocket};
 
 /// Rewrites an admitted head for an upstream: what is sent is written by us (F16).
 ///
@@ -25,7 +25,14 @@ pub fn prepare(parts: &mut Parts, facts: Facts, context: &ForwardContext<'_>) {
     forwarded::set(headers, seen, context, asked_host);
     set_connection(headers, facts, context);
     set_framing(headers, facts);
-    http2::join_cookies(headers, seen);
+    if version == Version::HTTP_2 {
+        http2::join_cookies(headers, seen);
+        if facts.upgrade == Upgrade::WebSocket {
+            parts.method = Method::GET;
+            let random = (context.random)();
+            headers.insert(header::SEC_WEBSOCKET_KEY, websocket::key(random.first_chunk().unwrap_or(&[0; 16])));
+        }
+    }
     if let Some(pseudonym) = &context.policy.via {
         headers.append(header::VIA, pseudonym.value(version));
     }

@@ -1,5 +1,6 @@
 //! Tests of the header layer; each name begins with the rule it is about.
 
+mod http2;
 mod properties;
 mod requests;
 mod responses;

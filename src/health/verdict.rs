@@ -18,6 +18,11 @@ impl Verdict {
         Self { healthy: in_service, joining: !in_service, against: 0 }
     }
 
+    /// What the checks have come to.
+    pub fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+
     /// Notes a check; tells the verdict when this one changed it.
     pub fn note(&mut self, passed: bool, check: &HealthCheck) -> Option<bool> {
         if passed == self.healthy {

@@ -118,6 +118,9 @@ pub(super) fn workers(page: &mut Page, workers: &[Arc<WorkerMetrics>]) {
     page.single(names::WORKERS, &[], workers.len());
     page.single(names::CONNECTIONS_ACCEPTED, &[], counted(|worker| worker.connections_accepted.value()));
     page.single(names::CONNECTIONS_OPEN, &[], gauged(|worker| worker.connections_open.value()));
+    page.single(names::HTTP2_CONNECTIONS, &[], counted(|worker| worker.http2_connections.value()));
+    page.single(names::HTTP2_STREAMS, &[], counted(|worker| worker.http2_streams.value()));
+    page.single(names::HTTP2_RESETS, &[], counted(|worker| worker.http2_resets.value()));
     page.single(names::IN_FLIGHT, &[], gauged(|worker| worker.requests_in_flight.value()));
     page.single(names::RECEIVED, &[], counted(|worker| worker.received_bytes.value()));
     page.single(names::SENT, &[], counted(|worker| worker.sent_bytes.value()));

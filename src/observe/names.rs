@@ -41,6 +41,9 @@ families! {
     DNS_NAMES Gauge "banyan_dns_names" "Names of endpoints that are resolved in the background.";
     CONNECTIONS_ACCEPTED Counter "banyan_downstream_connections_total" "Client connections accepted.";
     CONNECTIONS_OPEN Gauge "banyan_downstream_connections" "Client connections now open.";
+    HTTP2_CONNECTIONS Counter "banyan_downstream_http2_connections_total" "Client connections that speak HTTP/2.";
+    HTTP2_STREAMS Counter "banyan_downstream_http2_streams_total" "HTTP/2 streams opened by clients.";
+    HTTP2_RESETS Counter "banyan_downstream_http2_resets_total" "HTTP/2 streams that ended by a reset before they were answered.";
     IN_FLIGHT Gauge "banyan_requests_in_flight" "Requests between their head and the end of their answer.";
     RECEIVED Counter "banyan_downstream_received_bytes_total" "Bytes read from clients.";
     SENT Counter "banyan_downstream_sent_bytes_total" "Bytes written to clients.";

@@ -15,6 +15,12 @@ pub struct WorkerMetrics {
     pub connections_accepted: Counter,
     /// Client connections now open.
     pub connections_open: Gauge,
+    /// Client connections that turned out to speak HTTP/2.
+    pub http2_connections: Counter,
+    /// Streams of HTTP/2 that clients opened.
+    pub http2_streams: Counter,
+    /// Streams of HTTP/2 that clients took back, or made the router reset, before they were answered.
+    pub http2_resets: Counter,
     /// Requests now between their head and the end of their answer.
     pub requests_in_flight: Gauge,
     /// Bytes read from clients.
@@ -66,6 +72,9 @@ impl WorkerMetrics {
         Self {
             connections_accepted: Counter::default(),
             connections_open: Gauge::default(),
+            http2_connections: Counter::default(),
+            http2_streams: Counter::default(),
+            http2_resets: Counter::default(),
             requests_in_flight: Gauge::default(),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::exchange::Exchange;
+use super::http2::StreamTunnel;
 use crate::clock::{Wait, Watch};
 use crate::fault::{Fault, Side};
 use crate::forward::{Lease, ResponseBody};
@@ -25,6 +26,8 @@ pub(super) enum Answer {
     },
     /// Passed on.
     Passed(Box<Passed>),
+    /// Not an answer any more: a WebSocket on a stream.
+    Tunnel(Box<StreamTunnel>),
 }
 
 /// An upstream's response body, with everything that ends with it.
@@ -39,11 +42,19 @@ pub(super) struct Passed {
 
 /// Says that a response was cut; hyper then breaks the client's connection, so that it never looks complete.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the upstream's response was cut: {}", .0.as_str())]
-pub(super) struct AnswerError(Fault);
+pub(super) enum AnswerError {
+    #[error("the upstream's response was cut: {}", .0.as_str())]
+    Cut(Fault),
+    #[error("the tunnel broke")]
+    Tunnel,
+}
 
 impl Answer {
-    pub(super) fn own(text: Bytes, exchange: Exchange) -> Self {
+    pub(super) fn own(text: Bytes, mut exchange: Exchange) -> Self {
+        if text.is_empty() {
+            // Nobody asks for a body that is not there.
+            exchange.complete();
+        }
         Self::Own { text: Some(text).filter(|text| !text.is_empty()), exchange: Some(exchange) }
     }
 
@@ -121,7 +132,7 @@ impl Passed {
             lease.failed(&self.upstream);
         }
         self.exchange.fail(fault);
-        AnswerError(fault)
+        AnswerError::Cut(fault)
     }
 }
 
@@ -140,6 +151,9 @@ impl Body for Answer {
                 Poll::Ready(text.map(|text| Ok(Frame::data(text))))
             }
             Self::Passed(passed) => passed.poll(cx),
+            Self::Tunnel(tunnel) => {
+                tunnel.poll_down(cx).map(|data| data.map(|data| data.map(Frame::data).map_err(|_| AnswerError::Tunnel)))
+            }
         }
     }
 
@@ -147,6 +161,7 @@ impl Body for Answer {
         match self {
             Self::Own { text, .. } => text.is_none(),
             Self::Passed(passed) => passed.body.is_end_stream(),
+            Self::Tunnel(_) => false,
         }
     }
 
@@ -154,6 +169,7 @@ impl Body for Answer {
         match self {
             Self::Own { text, .. } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Self::Passed(passed) => passed.body.size_hint(),
+            Self::Tunnel(_) => SizeHint::default(),
         }
     }
 }

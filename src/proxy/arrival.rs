@@ -12,8 +12,9 @@ use tokio::net::TcpStream;
 
 use super::announcement;
 use super::connection;
-use super::io::{ClientStream, Socket, StreamState};
+use super::io::{ClientStream, Socket};
 use super::preface;
+use super::stream_state::StreamState;
 use super::worker::Worker;
 use crate::clock::{Wait, Watch};
 use crate::limits::Limit;
@@ -90,7 +91,7 @@ async fn arrive(
 ) -> Option<Arrival> {
     let worker = Rc::clone(&place.worker);
     if announcement::is_due(address.ip(), &worker.shared.options.proxy_protocol_from) {
-        address = announced(&mut place, &mut stream, address).await?;
+        address = Box::pin(announced(&mut place, &mut stream, address)).await?;
     }
     let socket = Socket::new(stream, Arc::clone(&place.state));
     match transport {
@@ -103,10 +104,9 @@ async fn arrive(
             Some(Arrival { place, stream, address, security: None, protocol })
         }
         Transport::Tls => {
-            let Session { stream, http2, served, certificate, .. } = shake_hands(&place, socket, address).await?;
-            let (stream, security) = (ClientStream::tls(stream), Some(Security { served, certificate }));
-            let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
-            Some(Arrival { place, stream, address, security, protocol })
+            // A handshake is kilobytes large, and connections without one must not keep room for it.
+            let (stream, security, protocol) = Box::pin(shake_hands(&place, socket, address)).await?;
+            Some(Arrival { place, stream, address, security: Some(security), protocol })
         }
     }
 }
@@ -143,7 +143,7 @@ async fn announced(place: &mut Place, stream: &mut TcpStream, peer: SocketAddr) 
 }
 
 /// Shakes hands within the time for it (rule L2).
-async fn shake_hands(place: &Place, socket: Socket, address: SocketAddr) -> Option<Session<Socket>> {
+async fn shake_hands(place: &Place, socket: Socket, address: SocketAddr) -> Option<(ClientStream, Security, Protocol)> {
     let (worker, watch) = (&place.worker, &place.state.watch);
     let tls = worker.shared.options.tls.as_ref()?;
     watch.stop(Wait::Head);
@@ -159,7 +159,9 @@ async fn shake_hands(place: &Place, socket: Socket, address: SocketAddr) -> Opti
                 handshakes.full.increment()
             }
             watch.start(Wait::Head, worker.limits().head_timeout_ms);
-            return Some(session);
+            let Session { stream, http2, served, certificate, .. } = session;
+            let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+            return Some((ClientStream::tls(stream), Security { served, certificate }, protocol));
         }
         Met::InTime(Err(error)) => {
             worker.metrics.handshakes.fault(error.fault);

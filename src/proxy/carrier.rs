@@ -8,11 +8,12 @@ use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use http::header::{CONNECTION, HeaderValue};
-use http::{HeaderMap, Response, StatusCode, request, response};
+use http::{Response, StatusCode, request, response};
 
 use super::connection::Connection;
 use crate::clock::Watch;
 use crate::fault::Fault;
+use crate::forward::BodyProgress;
 use crate::head::{self, Admitted, http2};
 
 /// What a request came on and its answer goes back on.
@@ -99,14 +100,25 @@ impl Carrier {
         }
     }
 
-    /// Passes an interim head on (rule P11).
-    pub(super) fn pass_interim(&self, status: StatusCode, mut headers: HeaderMap) {
-        head::response::prepare_interim(&mut headers);
-        if let Some(stream) = &self.stream {
-            let mut response = Response::new(());
-            (*response.status_mut(), *response.headers_mut()) = (status, headers);
-            stream.send_interim(response);
+    /// Passes interim heads on to a client that `takes` them (rule P11).
+    pub(super) fn pass_interim(&self, progress: &BodyProgress, takes: bool) {
+        while let Some((status, mut headers)) = progress.take_interim() {
+            head::response::prepare_interim(&mut headers);
+            match &self.stream {
+                _ if !takes => {}
+                None => self.connection.state.interim.push(status, &headers),
+                Some(stream) => {
+                    let mut response = Response::new(());
+                    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+                    stream.send_interim(response);
+                }
+            }
         }
+    }
+
+    /// Whether an interim head is still to be written, so that the final one must wait.
+    pub(super) fn is_passing_interim(&self) -> bool {
+        self.stream.is_none() && self.connection.state.interim.is_waiting()
     }
 
     /// Says in the answer's head that it is the connection's last, if it is.

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Uri};
 
 use super::carrier::Carrier;
 use super::connection::Connection;
-use super::io::Activity;
+use super::stream_state::Activity;
 use super::view::View;
 use crate::clock::{self, Watch};
 use crate::decision::{Decision, FlagOutcome};

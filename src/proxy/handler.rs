@@ -5,13 +5,11 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
-use http::header::SET_COOKIE;
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::header::{SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Body as _;
-use hyper::upgrade::OnUpgrade;
 
 use super::answer::Answer;
 use super::carrier::Carrier;
@@ -19,30 +17,20 @@ use super::choice::{decide, take_in};
 use super::connection::Connection;
 use super::discard::discard;
 use super::exchange::Exchange;
-use super::tunnel;
-use super::view::View;
-use crate::decision::Decision;
+use super::outgoing::{self, Sent};
+use super::tunnel::{self, ClientEnd};
 use crate::fault::{Fault, Side};
 use crate::forward::{BodyProgress, ClientBody, Exchanged, ForwardError, Pool, RequestBody};
 use crate::head::answer::Afterwards;
-use crate::head::{self, Facts, ForwardContext, Upgrade, answer, names, request, response};
+use crate::head::{self, Facts, Upgrade, answer, names, response};
 use crate::limits::Limit;
-use crate::upstream::{Rewrite, Upstream};
+use crate::upstream::Upstream;
 
 /// An exchange that ends with an answer of our own.
 struct Refused {
     exchange: Exchange,
     fault: Fault,
     afterwards: Afterwards,
-}
-
-/// What is kept of a request once its head is on its way.
-struct Sent {
-    method: Method,
-    asked: Upgrade,
-    client_upgrade: Option<OnUpgrade>,
-    set_cookie: Option<HeaderValue>,
-    shown_decision: Option<HeaderValue>,
 }
 
 /// What a request comes to once its head has been read.
@@ -61,6 +49,8 @@ struct Forward<F> {
     exchange: Exchange,
     upstream: Rc<Pool>,
     progress: Rc<BodyProgress>,
+    /// Whether the client knows interim heads: HTTP/1.0 does not.
+    takes_interim: bool,
     sent: Sent,
 }
 
@@ -134,8 +124,9 @@ fn begin(
     if bytes_max.is_some_and(|max| body.size_hint().lower() > max) {
         return refused(exchange, Fault::BodyTooLarge);
     }
+    let takes_interim = parts.version != Version::HTTP_10;
     let upstream = Rc::clone(view.pool(decision.leg.upstream));
-    let sent = match prepare(connection, &view, &decision, upstream.upstream(), facts, &mut parts) {
+    let mut sent = match outgoing::prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
         Ok(sent) => sent,
         Err(fault) => return refused(exchange, fault),
     };
@@ -143,6 +134,13 @@ fn begin(
     if facts.expect_continue {
         carrier.ask_for_body();
     }
+    let body = match body {
+        ClientBody::Http2(stream) if sent.asked == Upgrade::WebSocket => {
+            sent.client = Some(ClientEnd::Stream(stream.into_stream()));
+            ClientBody::None
+        }
+        body => body,
+    };
     let body = RequestBody::new(body, Arc::clone(exchange.watch()), &options.limits, bytes_max);
     let progress = body.progress();
     exchange.uploading(Rc::clone(&progress));
@@ -150,25 +148,36 @@ fn begin(
     let request = Request::from_parts(parts, body);
     // Boxed, because what is boxed is not copied from layer to layer.
     let exchanging = Box::pin(upstream.exchange(request, exchange.watch(), response_ms, connection.address));
-    Step::Forward(Forward { exchanging, exchange, upstream, progress, sent })
+    Step::Forward(Forward { exchanging, exchange, upstream, progress, takes_interim, sent })
 }
 
 impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
     /// Waits for the response head and answers.
     async fn finish(self, carrier: &Carrier) -> Result<Response<Answer>, Refused> {
-        let Self { exchanging, mut exchange, upstream, progress, sent } = self;
+        let Self { exchanging, mut exchange, upstream, progress, takes_interim, sent } = self;
         let mut exchanging = pin!(exchanging);
+        let mut held = None;
         let exchanged = poll_fn(|cx| {
-            let polled = exchanging.as_mut().poll(cx);
-            while let Some((status, headers)) = progress.take_interim() {
-                carrier.pass_interim(status, headers);
+            let polled = match held.take() {
+                Some(come) => Poll::Ready(come),
+                None => {
+                    let polled = exchanging.as_mut().poll(cx);
+                    carrier.pass_interim(&progress, takes_interim);
+                    polled
+                }
+            };
+            match polled {
+                Poll::Ready(come) if carrier.is_passing_interim() => {
+                    held = Some(come);
+                    Poll::Pending
+                }
+                polled => polled,
             }
-            polled
         });
         match exchanged.await {
             Ok(exchanged) => {
                 progress.answered.set(true);
-                answer(&carrier.connection, exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
+                answer(exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
             }
             Err(error) => {
                 if let Some(endpoint) = error.endpoint {
@@ -184,71 +193,8 @@ impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
     }
 }
 
-/// Turns the client's head into the upstream's.
-fn prepare(
-    connection: &Connection,
-    view: &View,
-    decision: &Decision<'_>,
-    upstream: &Upstream,
-    facts: Facts,
-    parts: &mut Parts,
-) -> Result<Sent, Fault> {
-    let options = &connection.worker.shared.options;
-    let asked = if decision.route.websocket { facts.upgrade } else { Upgrade::None };
-    let context = ForwardContext {
-        policy: &options.policy,
-        peer: &connection.peer,
-        host: upstream.rewrite.host.as_ref(),
-        host_default: upstream.endpoints.first().map_or("", |endpoint| &endpoint.authority),
-        websocket: decision.route.websocket,
-        random,
-    };
-    request::prepare(parts, facts, &context);
-    let client_upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| asked != Upgrade::None);
-    let mut shown_decision = None;
-    if let Some(outcome) = &decision.flag {
-        let leg = view.leg(decision.leg.id, &connection.worker.metrics);
-        let value = leg.decision(&decision.route.name, outcome, view.snapshot.generation);
-        shown_decision = options.expose_decision.then(|| value.clone());
-        parts.headers.insert(names::BANYAN_DECISION, value);
-    }
-    let version_key = decision.targeting_key.as_deref().filter(|_| upstream.version_key);
-    if let Some(value) = version_key.and_then(|key| HeaderValue::from_str(key).ok()) {
-        parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
-    }
-    if let Some(forcing) = &view.snapshot.rules.forcing {
-        // It speaks to the router; an upstream must not act on it (rule A10).
-        parts.headers.remove(&forcing.header);
-    }
-    rewrite(parts, &upstream.rewrite)?;
-    let set_cookie = decision.set_cookie.clone();
-    Ok(Sent { method: parts.method.clone(), asked, client_upgrade, set_cookie, shown_decision })
-}
-
-/// Changes what the upstream wants changed; without a rewrite the target stays as it is, byte for byte.
-fn rewrite(parts: &mut Parts, rewrite: &Rewrite) -> Result<(), Fault> {
-    for name in &rewrite.remove_headers {
-        parts.headers.remove(name);
-    }
-    for (name, value) in &rewrite.set_headers {
-        parts.headers.insert(name, value.clone());
-    }
-    let prefix = rewrite.path_prefix.as_ref().and_then(|(from, to)| {
-        let rest = parts.uri.path().strip_prefix(&**from)?;
-        (rest.is_empty() || rest.starts_with('/') || from.ends_with('/')).then_some((rest, to))
-    });
-    if let Some((rest, to)) = prefix {
-        let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
-        let query = parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
-        let target = PathAndQuery::try_from(format!("{to}{slash}{rest}{query}"));
-        parts.uri = Uri::from(target.map_err(|_| Fault::RequestMalformed)?);
-    }
-    Ok(())
-}
-
 /// Turns the upstream's response into the client's.
 fn answer(
-    connection: &Rc<Connection>,
     mut exchange: Exchange,
     exchanged: Exchanged,
     upstream: &Arc<Upstream>,
@@ -257,7 +203,8 @@ fn answer(
     let Exchanged { response, mut lease } = exchanged;
     exchange.reached(lease.address(), lease.connected_in);
     let (mut parts, body) = response.into_parts();
-    let facts = match response::admit(&parts, &sent.method, sent.asked) {
+    let admitted = response::admit(&parts, &sent.method, sent.asked);
+    let facts = match admitted.and_then(|facts| own_handshake(facts, &parts, sent.accept.as_ref())) {
         Ok(facts) => facts,
         Err(fault) => {
             lease.failed(upstream);
@@ -277,15 +224,28 @@ fn answer(
     }
     exchange.answered(parts.status.as_u16());
     if facts.is_tunnel
-        && let Some((client, upward)) = sent.client_upgrade.zip(lease.take_tunnel())
+        && let Some((client, upward)) = sent.client.zip(lease.take_tunnel())
     {
         lease.hold(exchange.take_slot());
         exchange.complete();
-        tunnel::start(Rc::clone(connection), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
-        drop(exchange);
-        return Ok(Response::from_parts(parts, Answer::empty()));
+        let tunnel = tunnel::start(exchange.carrier(), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
+        return Ok(Response::from_parts(parts, tunnel));
     }
     Ok(Response::from_parts(parts, Answer::passed(body, lease, upstream, exchange)))
+}
+
+/// Judges the answer to a handshake of our own: a success that is no switch would look like one to the client.
+fn own_handshake(
+    facts: response::Facts,
+    parts: &http::response::Parts,
+    accept: Option<&HeaderValue>,
+) -> Result<response::Facts, Fault> {
+    let Some(accept) = accept else { return Ok(facts) };
+    let fits = match facts.is_tunnel {
+        true => parts.headers.get(SEC_WEBSOCKET_ACCEPT) == Some(accept),
+        false => !parts.status.is_success(),
+    };
+    if fits { Ok(facts) } else { Err(Fault::ResponseMalformed) }
 }
 
 fn own(made: Response<bytes::Bytes>, mut exchange: Exchange) -> Response<Answer> {
@@ -309,11 +269,4 @@ fn refuse(connection: &Connection, refused: Refused) -> Response<Answer> {
     }
     exchange.fail(fault);
     own(answer::fault(fault, &exchange.request_id(), afterwards), exchange)
-}
-
-fn random() -> [u8; 24] {
-    let mut bytes = [0; 24];
-    bytes[..16].copy_from_slice(&fastrand::u128(..).to_ne_bytes());
-    bytes[16..].copy_from_slice(&fastrand::u64(..).to_ne_bytes());
-    bytes
 }

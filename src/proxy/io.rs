@@ -1,160 +1,23 @@
-//! Owns the byte stream of a client connection: it counts, and it starts and stops the waits that bytes decide.
+//! Owns the byte stream of a client connection; what its bytes mean for the waits is stream_state's.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::clock::{Wait, Watch};
-use crate::limits::Limits;
+use super::stream_state::{Activity, StreamState};
+use crate::clock::Wait;
 use crate::tls::server::ServerStream;
 
 /// Bytes read at once from a client that is not listened to any more.
 const LINGER_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes looked at before the protocol is known: most first requests fit, so that looking costs no further receive.
 const LOOK_BUFFER_BYTES: usize = 2 * 1024;
-
-/// What a client connection is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Activity {
-    /// Nothing yet: no byte of a request has come since the last answer.
-    Idle = 0,
-    /// A request head is arriving.
-    Head = 1,
-    /// A request is being served.
-    Exchange = 2,
-    /// It is upgraded.
-    Tunnel = 3,
-    /// It carries HTTP/2 streams, which have activities of their own.
-    Streams = 4,
-}
-
-/// What the byte stream and its connection share; `Sync` for upgrades, though only one worker touches it.
-#[derive(Debug)]
-pub(super) struct StreamState {
-    /// The waits of this connection.
-    pub watch: Arc<Watch>,
-    activity: AtomicU8,
-    received: AtomicU64,
-    sent: AtomicU64,
-    head_timeout_ms: u32,
-    write_stall_timeout_ms: u32,
-    /// How long a closed connection may go on reading; the limit on unread bodies, which it is about.
-    linger_ms: u32,
-    /// How long an upgraded connection may be silent; set with the upgrade.
-    tunnel_idle_ms: AtomicU64,
-}
-
-impl StreamState {
-    /// Starts waiting for the head of the first request.
-    pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        let watch = Arc::new(Watch::default());
-        watch.start(Wait::Head, limits.head_timeout_ms);
-        Arc::new(Self {
-            watch,
-            activity: AtomicU8::new(Activity::Head as u8),
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            head_timeout_ms: limits.head_timeout_ms,
-            write_stall_timeout_ms: limits.write_stall_timeout_ms,
-            linger_ms: limits.discard_timeout_ms,
-            tunnel_idle_ms: AtomicU64::new(0),
-        })
-    }
-
-    /// A whole head is there.
-    pub(super) fn begin_exchange(&self) {
-        self.activity.store(Activity::Exchange as u8, Relaxed);
-        self.watch.stop(Wait::Head);
-        self.watch.stop(Wait::KeepAlive);
-    }
-
-    /// The answer is complete: the next request may come.
-    pub(super) fn end_exchange(&self, keep_alive_timeout_ms: u32) {
-        if self.activity() == Activity::Exchange {
-            self.activity.store(Activity::Idle as u8, Relaxed);
-            for wait in [Wait::Body, Wait::BodyRate, Wait::Upstream] {
-                self.watch.stop(wait);
-            }
-            self.watch.start(Wait::KeepAlive, keep_alive_timeout_ms);
-        }
-    }
-
-    /// The connection is a tunnel from now on.
-    pub(super) fn begin_tunnel(&self, idle_ms: u32) {
-        self.activity.store(Activity::Tunnel as u8, Relaxed);
-        self.tunnel_idle_ms.store(u64::from(idle_ms), Relaxed);
-        self.touch_tunnel();
-    }
-
-    /// The connection carries streams from now on.
-    pub(super) fn begin_streams(&self) {
-        self.activity.store(Activity::Streams as u8, Relaxed);
-    }
-
-    /// What the connection is doing.
-    pub(super) fn activity(&self) -> Activity {
-        match self.activity.load(Relaxed) {
-            0 => Activity::Idle,
-            1 => Activity::Head,
-            2 => Activity::Exchange,
-            4 => Activity::Streams,
-            _ => Activity::Tunnel,
-        }
-    }
-
-    /// Bytes received and sent so far.
-    pub(super) fn bytes(&self) -> (u64, u64) {
-        (self.received.load(Relaxed), self.sent.load(Relaxed))
-    }
-
-    fn touch_tunnel(&self) {
-        self.watch.start(Wait::Tunnel, u32::try_from(self.tunnel_idle_ms.load(Relaxed)).unwrap_or(u32::MAX));
-    }
-
-    /// Bytes have come off the wire.
-    fn received(&self, bytes: u64) {
-        self.received.store(self.received.load(Relaxed) + bytes, Relaxed);
-    }
-
-    /// Bytes of a request have come.
-    fn read(&self, bytes: u64) {
-        match self.activity() {
-            Activity::Idle if bytes > 0 => {
-                self.activity.store(Activity::Head as u8, Relaxed);
-                self.watch.stop(Wait::KeepAlive);
-                self.watch.start(Wait::Head, self.head_timeout_ms);
-            }
-            Activity::Tunnel => self.touch_tunnel(),
-            _ => {}
-        }
-    }
-
-    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
-        match polled {
-            Poll::Pending if !self.watch.is_waiting(Wait::Write) => {
-                self.watch.start(Wait::Write, self.write_stall_timeout_ms);
-            }
-            Poll::Ready(Ok(bytes)) => {
-                self.sent.store(self.sent.load(Relaxed) + *bytes as u64, Relaxed);
-                if self.watch.is_waiting(Wait::Write) {
-                    self.watch.stop(Wait::Write);
-                }
-                if self.activity() == Activity::Tunnel {
-                    self.touch_tunnel();
-                }
-            }
-            _ => {}
-        }
-    }
-}
 
 /// A client's socket: what goes over the wire is counted here, and how long the client takes nothing.
 #[derive(Debug)]
@@ -177,6 +40,8 @@ pub(super) struct ClientStream {
     state: Arc<StreamState>,
     /// What was looked at and is still to be read.
     ahead: Bytes,
+    /// Interim heads of which a part has been written.
+    interim: Bytes,
     /// The client has sent all it will send.
     is_read: bool,
     /// Our end has been closed.
@@ -203,7 +68,7 @@ impl ClientStream {
     }
 
     fn new(inner: Transport, state: Arc<StreamState>) -> Self {
-        Self { inner, state, ahead: Bytes::new(), is_read: false, is_shut: false }
+        Self { inner, state, ahead: Bytes::new(), interim: Bytes::new(), is_read: false, is_shut: false }
     }
 
     /// Looks at what came first, until `is_enough` of it is there; what was looked at is read again.
@@ -227,6 +92,28 @@ impl ClientStream {
             self.ahead = [&*self.ahead, space.filled()].concat().into();
         }
         Poll::Ready(Ok(&self.ahead))
+    }
+
+    /// Writes the interim heads that wait.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.state.interim.is_waiting() {
+            if self.interim.is_empty() {
+                self.interim = self.state.interim.take();
+            }
+            while !self.interim.is_empty() {
+                let bytes = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.interim))?;
+                self.interim.advance(bytes);
+            }
+            self.state.interim.written();
+            // The exchange waits for this before it answers, in the task that is running now.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends an interim head that has begun: nothing may come in between.
+    fn poll_begun_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.interim.is_empty() { Poll::Ready(Ok(())) } else { self.poll_interim(cx) }
     }
 
     /// Reads what the client still sends, for a while, after our end was closed.
@@ -265,10 +152,15 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_begun_interim(cx))?;
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes when it has written everything it had: here, and only here, a head of ours may stand.
+        if self.state.interim.is_waiting() {
+            ready!(self.poll_interim(cx))?;
+        }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
@@ -293,6 +185,7 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_begun_interim(cx))?;
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 }

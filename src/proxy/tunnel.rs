@@ -5,23 +5,50 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use h2::RecvStream;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 
+use super::answer::Answer;
+use super::carrier::Carrier;
 use super::connection::Connection;
+use super::http2::StreamTunnel;
 use crate::forward::{Lease, Tunnel};
 use crate::limits::Limit;
 
 /// The buffer for each direction, in bytes.
-const BUFFER_BYTES: usize = 8 * 1024;
+pub(super) const BUFFER_BYTES: usize = 8 * 1024;
 /// How long the other side may go on once one side has ended, in milliseconds between two of its bytes.
 ///
 /// A WebSocket is over when either side closes; a peer that never answers the end must not hold the tunnel.
-const AFTER_END_MS: u32 = 1_000;
+pub(super) const AFTER_END_MS: u32 = 1_000;
+
+/// The client's end of a tunnel to be.
+pub(super) enum ClientEnd {
+    /// An HTTP/1.1 connection that switches.
+    Connection(OnUpgrade),
+    /// A stream that was opened by extended CONNECT.
+    Stream(RecvStream),
+}
 
 /// Opens a tunnel once both sides have switched; the lease counts as in flight as long as it lasts.
-pub(super) fn start(connection: Rc<Connection>, client: OnUpgrade, upstream: Tunnel, lease: Lease, idle_ms: u32) {
+///
+/// The answer's body is empty, or the tunnel itself where that is a stream.
+pub(super) fn start(carrier: &Carrier, client: ClientEnd, upstream: Tunnel, lease: Lease, idle_ms: u32) -> Answer {
+    match client {
+        ClientEnd::Connection(client) => {
+            take_over(Rc::clone(&carrier.connection), client, upstream, lease, idle_ms);
+            Answer::empty()
+        }
+        ClientEnd::Stream(client) => {
+            Answer::Tunnel(Box::new(StreamTunnel::new(client, upstream, lease, carrier.clone(), idle_ms)))
+        }
+    }
+}
+
+/// Passes bytes over the whole of a client's connection, in a task of its own.
+fn take_over(connection: Rc<Connection>, client: OnUpgrade, upstream: Tunnel, lease: Lease, idle_ms: u32) {
     connection.state.begin_tunnel(idle_ms);
     tokio::task::spawn_local(async move {
         let Ok(client) = client.await else { return };

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::accept;
-use super::io::{Activity, StreamState};
+use super::stream_state::{Activity, StreamState};
 use super::view::View;
 use crate::clock::{self, Wait, Watch};
 use crate::head::Policy;

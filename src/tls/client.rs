@@ -1,6 +1,6 @@
 //! Owns TLS towards upstreams: whom to trust, what to show, which name to expect.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::Resumption;
@@ -34,6 +34,14 @@ pub struct ClientPlan {
     pub insecure: bool,
     /// What to offer.
     pub alpn: Alpn,
+}
+
+impl ClientPlan {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let (certificate, key) = self.identity.as_ref().map(|(certificate, key)| (certificate, key)).unzip();
+        [self.ca.as_ref(), certificate, key].into_iter().flatten().map(PathBuf::as_path)
+    }
 }
 
 /// TLS towards one upstream; two are equal when plan and files are.
@@ -147,8 +155,8 @@ fn name(host: &str) -> Result<ServerName<'static>, ClientTlsError> {
 
 fn identity(
     reading: &mut Reading,
-    certificate: &std::path::Path,
-    key: &std::path::Path,
+    certificate: &Path,
+    key: &Path,
     provider: &CryptoProvider,
 ) -> Result<Arc<SingleCertAndKey>, FileError> {
     Ok(Arc::new(SingleCertAndKey::from(reading.pair(certificate, key, provider)?)))

@@ -70,6 +70,28 @@ impl FileFault {
     }
 }
 
+/// A file that was read for something that must be made anew when it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    path: PathBuf,
+    /// Identifies the content; `None` while it cannot be read.
+    content: Option<u64>,
+}
+
+impl NamedFile {
+    /// Notes what a file holds now; call it before the file is read for use, so that no change falls between.
+    pub fn note(path: &Path) -> Self {
+        let mut reading = Reading::default();
+        let content = reading.read(path).ok().map(|_| reading.content());
+        Self { path: path.to_owned(), content }
+    }
+
+    /// Whether the file now holds something else; it blocks on the disk.
+    pub fn has_changed(&self) -> bool {
+        Self::note(&self.path) != *self
+    }
+}
+
 /// Reads files and remembers what their content was.
 #[derive(Default)]
 pub(super) struct Reading {
@@ -83,9 +105,14 @@ impl Reading {
     }
 
     fn read(&mut self, path: &Path) -> Result<Vec<u8>, FileError> {
+        let unreadable = |error: std::io::Error| FileFault::Unreadable(error.to_string()).at(path);
+        // Opening a pipe would wait for a writer.
+        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(FileFault::Unreadable("it is no file".to_owned()).at(path));
+        }
         let mut bytes = Vec::new();
         let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-        read.map_err(|error| FileFault::Unreadable(error.to_string()).at(path))?;
+        read.map_err(unreadable)?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(FileFault::TooLarge.at(path));
         }

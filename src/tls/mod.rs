@@ -10,5 +10,5 @@ mod handshake;
 pub mod server;
 
 pub use certificate::PeerCertificate;
-pub use files::{FileError, FileFault};
+pub use files::{FileError, FileFault, NamedFile};
 pub use handshake::{Alpn, HandshakeError, HandshakeFault};

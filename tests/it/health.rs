@@ -6,6 +6,7 @@ mod ejection;
 mod files;
 mod membership;
 mod overflow;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

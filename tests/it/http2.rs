@@ -2,9 +2,11 @@
 
 mod client;
 mod floods;
+mod grpc;
 mod heads;
 mod limits;
 mod streams;
+mod websocket;
 
 use crate::support::frames::{self, END_STREAM};
 use crate::support::{Frames, Message, Origin, Router};
@@ -25,6 +27,15 @@ impl Pair {
 
     fn with(origin: Origin) -> Self {
         let router = Router::to(origin.address);
+        Self::between(router, origin)
+    }
+
+    /// The router's upstream listens nowhere.
+    fn with_refusing_origin() -> Self {
+        Self::between(Router::to(Origin::refusing()), Origin::ok())
+    }
+
+    fn between(router: Router, origin: Origin) -> Self {
         let client = Frames::connect(router.listen);
         Self { router, origin, client, stream: 0 }
     }

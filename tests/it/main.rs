@@ -34,6 +34,7 @@ mod fuzz_targets;
 mod health;
 mod hostile;
 mod http2;
+mod interim;
 mod judges;
 mod metrics;
 mod metrics_admin;

@@ -3,6 +3,7 @@
 mod clients;
 mod handshake;
 mod judges;
+mod named_files;
 mod names;
 mod proxied;
 mod reload;

@@ -136,9 +136,9 @@ impl Files {
             hashing: settings.hashing,
             listeners: Vec::new(),
             now_unix_s: now_unix_s(),
-            accept_shrink: false,
+            ..compile::Options::default()
         };
-        let Outcome { mut report, draft } = compile::compile(&flags, &routes, &options, None);
+        let Outcome { mut report, draft, .. } = compile::compile(&flags, &routes, &options, None);
         let Some(draft) = draft else {
             let message = "the files are refused as they are, so no router would take up an edit of them";
             let found = Diagnostic::new(config::Severity::Error, "refused-before", None, message);
@@ -163,7 +163,8 @@ impl Files {
     fn check(&self, edits: &[Edited], shown: &mut Shown) -> Result<Snapshot, Report> {
         let changed: Vec<_> = edits.iter().map(|edited| Arc::clone(&edited.after)).collect();
         let flags = self.flags.with(&changed);
-        let Outcome { mut report, draft } = compile::compile(&flags, &self.routes, &self.options, Some(&self.before));
+        let Outcome { mut report, draft, .. } =
+            compile::compile(&flags, &self.routes, &self.options, Some(&self.before));
         let known: HashSet<_> = self.known.diagnostics.iter().map(|found| (found.code, &found.message)).collect();
         report.diagnostics.retain(|found| !known.contains(&(found.code, &found.message)));
         let Some(draft) = draft else { return Err(report) };

@@ -1,7 +1,6 @@
 //! Owns one question to one endpoint, on a connection of its own; what a row of answers means is not its business.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +33,7 @@ pub(super) struct Question {
     /// The endpoint's own name, which its certificate must have unless `tls` says otherwise.
     name: Box<str>,
     tls: Option<Arc<ClientTls>>,
-    /// Whether HTTP/2 is spoken in the clear.
-    is_h2c: bool,
+    protocol: Protocol,
     proxy_protocol: Option<proxy_protocol::Version>,
     target: PathAndQuery,
     host: HeaderValue,
@@ -47,7 +45,7 @@ pub(super) enum Failure {
     #[error("no answer in time")]
     Timeout,
     #[error("cannot connect: {0}")]
-    Connect(io::Error),
+    Connect(std::io::Error),
     #[error("no TLS: {0}")]
     Tls(HandshakeError),
     #[error("no valid answer: {0}")]
@@ -69,7 +67,7 @@ impl Question {
             address,
             name: endpoint.host.clone(),
             tls: upstream.tls.clone(),
-            is_h2c: upstream.protocol == Protocol::Http2,
+            protocol: upstream.protocol,
             proxy_protocol: upstream.proxy_protocol,
             target: check.target.clone(),
             host,
@@ -123,27 +121,24 @@ where
 
 /// Connects as requests to this upstream do, and asks.
 async fn exchange(question: Question) -> Result<StatusCode, Failure> {
-    let stream = connect(&question).await.map_err(Failure::Connect)?;
+    let mut stream = TcpStream::connect(question.address).await.map_err(Failure::Connect)?;
+    if let Some(version) = question.proxy_protocol {
+        // The router itself is who asks.
+        let own = stream.local_addr().map_err(Failure::Connect)?;
+        let header = proxy_protocol::write(version, own, question.address);
+        stream.write_all(&header).await.map_err(Failure::Connect)?;
+    }
     let Some(tls) = &question.tls else {
-        if question.is_h2c {
-            return Ok(over_http2(stream, question.http2_request(Scheme::HTTP)).await?);
-        }
-        return Ok(over_http1(stream, question.http1_request()).await?);
+        return match question.protocol {
+            Protocol::Http2 => Ok(over_http2(stream, question.http2_request(Scheme::HTTP)).await?),
+            Protocol::Http1 | Protocol::Either => Ok(over_http1(stream, question.http1_request()).await?),
+        };
     };
     let stream = tls.connect(&question.name, stream).await.map_err(Failure::Tls)?;
     if speaks_http2(&stream) {
         return Ok(over_http2(stream, question.http2_request(Scheme::HTTPS)).await?);
     }
     Ok(over_http1(stream, question.http1_request()).await?)
-}
-
-/// Connects; a PROXY header names the router itself, for whom the check is.
-async fn connect(question: &Question) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(question.address).await?;
-    if let Some(version) = question.proxy_protocol {
-        stream.write_all(&proxy_protocol::write(version, stream.local_addr()?, question.address)).await?;
-    }
-    Ok(stream)
 }
 
 /// Asks over HTTP/1.1; the head of the answer is enough.
@@ -189,6 +184,33 @@ mod tests {
     ) -> Result<StatusCode, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(contained(exchange, Duration::from_millis(10)))
+    }
+
+    #[test]
+    fn an_answer_over_http2_is_read() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let question = Question {
+            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            name: "a".into(),
+            tls: None,
+            protocol: Protocol::Http2,
+            proxy_protocol: None,
+            target: "/up?x=1".parse().unwrap(),
+            host: HeaderValue::from_static("a.example:8080"),
+        };
+        let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
+            assert_eq!(request.uri(), "http://a.example:8080/up?x=1");
+            let mut answer = http::Response::new(Empty::<Bytes>::new());
+            *answer.status_mut() = StatusCode::ACCEPTED;
+            Ok::<_, Infallible>(answer)
+        });
+        let status = runtime.block_on(async {
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(theirs), service));
+            over_http2(ours, question.http2_request(Scheme::HTTP)).await
+        });
+        assert_eq!(status.unwrap(), StatusCode::ACCEPTED);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{context, get, peer};
 use crate::head::request::{admit, prepare};
-use crate::head::{Policy, Upgrade, names, response, trailers};
+use crate::head::{Policy, Upgrade, http2, names, response, trailers};
 use crate::limits::Limits;
 
 const NAMES: [&str; 34] = [
@@ -102,9 +102,10 @@ fn target() -> impl Strategy<Value = String> {
 
 fn head() -> impl Strategy<Value = request::Parts> {
     let method = proptest::sample::select(&["GET", "HEAD", "POST", "OPTIONS", "CONNECT", "TRACE", "BREW"][..]);
-    (method, target(), fields(12), any::<bool>(), any::<bool>()).prop_filter_map(
+    let version = proptest::sample::select(&[Version::HTTP_10, Version::HTTP_11, Version::HTTP_2][..]);
+    (method, target(), fields(12), version, any::<bool>()).prop_filter_map(
         "the target must parse",
-        |(method, target, fields, is_10, host)| {
+        |(method, target, fields, version, host)| {
             // Without a Host most heads would be refused at once.
             let mut parts = get(&[]);
             if !host {
@@ -112,7 +113,7 @@ fn head() -> impl Strategy<Value = request::Parts> {
             }
             parts.uri = target.parse().ok()?;
             parts.method = Method::from_bytes(method.as_bytes()).unwrap();
-            parts.version = if is_10 { Version::HTTP_10 } else { Version::HTTP_11 };
+            parts.version = version;
             for (name, value) in fields {
                 parts.headers.append(name, value);
             }
@@ -125,12 +126,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn what_is_sent_upstream_has_one_reading(mut parts in head(), trusted: bool, websocket: bool) {
+    fn what_is_sent_upstream_has_one_reading(mut parts in head(), trusted: bool, websocket: bool, ends: bool, protocol: bool) {
         let mut policy = Policy::default();
         if trusted {
             policy.trusted = Box::new(["192.0.2.0/24".parse().unwrap()]);
         }
-        let Ok(admitted) = admit(&parts, &Limits::default(), &policy) else { return Ok(()) };
+        let limits = Limits::default();
+        let stream = http2::Stream { ends, protocol: protocol.then_some("websocket") };
+        let is_2 = parts.version == Version::HTTP_2;
+        let admitted =
+            if is_2 { http2::admit(&parts, stream, &limits, &policy) } else { admit(&parts, &limits, &policy) };
+        let Ok(admitted) = admitted else { return Ok(()) };
         prop_assert!(!admitted.host.bytes().any(|byte| byte.is_ascii_uppercase() || matches!(byte, b'@' | b'/' | b' ')));
         let facts = admitted.facts;
         let peer = peer(&policy);
@@ -158,6 +164,9 @@ proptest! {
         prop_assert!(trusted || headers["x-forwarded-for"] == "192.0.2.7");
         prop_assert!(parts.uri.authority().is_none() && parts.uri.scheme().is_none());
         prop_assert_eq!(parts.version, Version::HTTP_11);
+        prop_assert!(parts.method != Method::CONNECT);
+        let framed = count("content-length") + count("transfer-encoding") == 1;
+        prop_assert!(!is_2 || framed || ends || protocol, "a body without an end");
     }
 
     #[test]

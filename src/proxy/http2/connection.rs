@@ -17,7 +17,8 @@ use crate::fault::Fault;
 use crate::limits::{Limit, Limits};
 use crate::proxy::connection::{self, Connection};
 use crate::proxy::exchange;
-use crate::proxy::io::{ClientStream, StreamState};
+use crate::proxy::io::ClientStream;
+use crate::proxy::stream_state::StreamState;
 
 /// The largest frame we take; the smallest that may be allowed, so that streams share the connection evenly.
 const FRAME_BYTES_MAX: u32 = 16 * 1024;
@@ -67,6 +68,7 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
     let ended = match shaken {
         Ok(server) => {
             state.watch.stop(Wait::Head);
+            connection.worker.metrics.http2_connections.increment();
             let shared = Rc::default();
             let mut serving = Serving { connection: Rc::clone(&connection), shared, server, leaving: false };
             connection.await_request();
@@ -83,6 +85,7 @@ fn builder(limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     builder
         .max_frame_size(FRAME_BYTES_MAX)
+        .enable_connect_protocol()
         .max_send_buffer_size(limits.h2_send_buffer_bytes.max(1))
         .max_pending_accept_reset_streams(or_all(limits.h2_resets_max))
         .max_concurrent_reset_streams(or_all(limits.h2_resets_max))

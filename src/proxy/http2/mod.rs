@@ -7,5 +7,7 @@ mod connection;
 mod date;
 mod outbox;
 mod stream;
+mod tunnel;
 
 pub(super) use connection::serve;
+pub(super) use tunnel::StreamTunnel;

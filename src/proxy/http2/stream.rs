@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::{Body as _, Frame};
 
 use super::connection::Shared;
@@ -34,6 +34,8 @@ enum Cut {
     Expired(Wait),
     /// The answer broke off.
     Answer,
+    /// The tunnel broke or was silent for too long.
+    Tunnel,
     /// The request panicked.
     Panicked,
 }
@@ -62,6 +64,7 @@ pub(super) fn open(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
+    connection.worker.metrics.http2_streams.increment();
     let watch = Arc::<Watch>::default();
     let key = connection.worker.watches.borrow_mut().insert(Arc::clone(&watch));
     shared.open.set(shared.open.get() + 1);
@@ -79,8 +82,9 @@ pub(super) fn open(
                 stream.watch.set_waker(cx.waker());
                 known = true;
             }
-            let expiry = stream.watch.expired().filter(|wait| !matches!(wait, Wait::Upstream | Wait::Discard));
-            if let Some(wait) = expiry {
+            // The others end where they are waited for.
+            let ends_here = |wait: &Wait| matches!(wait, Wait::Body | Wait::BodyRate | Wait::Write);
+            if let Some(wait) = stream.watch.expired().filter(ends_here) {
                 return Poll::Ready(Err(Cut::Expired(wait)));
             }
             catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))).unwrap_or(Poll::Ready(Err(Cut::Panicked)))
@@ -99,6 +103,7 @@ async fn serve(
 ) -> Result<(), Cut> {
     let limits = carrier.connection.worker.limits();
     let (outbox_bytes_max, write_stall_timeout_ms) = (limits.h2_outbox_bytes_max, limits.write_stall_timeout_ms);
+    let is_head = request.method() == Method::HEAD;
     let mut handling = pin!(handler::handle(carrier, request));
     let answered = poll_fn(|cx| {
         if stream.respond.borrow_mut().poll_reset(cx).is_ready() {
@@ -111,10 +116,11 @@ async fn serve(
     let (mut head, body) = answer.into_parts();
     // Over HTTP/1.1 hyper does the same.
     head.headers.entry(DATE).or_insert_with(date::now);
-    let ends = body.is_end_stream();
-    if let (Answer::Own { .. }, Some(bytes)) = (&body, body.size_hint().exact()) {
-        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| bytes.into());
+    let has_body = !body.is_end_stream();
+    if let (Answer::Own { .. }, true) = (&body, has_body) {
+        head.headers.insert(CONTENT_LENGTH, body.size_hint().lower().into());
     }
+    let ends = is_head || !has_body;
     let head = Response::from_parts(head, ());
     let sent = stream.respond.borrow_mut().send_response(head, ends);
     let send = sent.map_err(|_| Cut::Gone)?;
@@ -148,6 +154,9 @@ impl Sending<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
         if self.send.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(Cut::Gone));
+        }
+        if let Answer::Tunnel(tunnel) = &mut self.body {
+            tunnel.poll_up(cx);
         }
         loop {
             // Nothing is taken from the upstream that the client has no room for (CVE-2019-9517).
@@ -209,7 +218,8 @@ impl Sending<'_> {
                     Some(self.send.send_trailers(fields).map_err(|_| Cut::Gone))
                 }
             },
-            Some(Err(_)) => Some(Err(Cut::Answer)),
+            Some(Err(AnswerError::Cut(_))) => Some(Err(Cut::Answer)),
+            Some(Err(AnswerError::Tunnel)) => Some(Err(Cut::Tunnel)),
             None => Some(self.send.send_data(Bytes::new(), true).map_err(|_| Cut::Gone)),
         }
     }
@@ -236,6 +246,7 @@ fn conclude(place: &Place, stream: &Stream, ended: Result<(), Cut>) {
         Ok(()) => resets.set(resets.get().saturating_sub(1)),
         Err(Cut::Unanswered) => {
             resets.set(resets.get() + 1);
+            connection.worker.metrics.http2_resets.increment();
             // The connection judges whether that was one too many.
             connection.state.watch.wake();
         }
@@ -244,6 +255,8 @@ fn conclude(place: &Place, stream: &Stream, ended: Result<(), Cut>) {
             connection::account_expiry(connection, wait);
             stream.respond.borrow_mut().send_reset(Reason::CANCEL);
         }
+        // What a TCP connection's reset is to a tunnel (RFC 8441 section 5).
+        Err(Cut::Tunnel) => stream.respond.borrow_mut().send_reset(Reason::CANCEL),
         // A cut answer must never look complete (rule U1).
         Err(Cut::Answer) => stream.respond.borrow_mut().send_reset(Reason::INTERNAL_ERROR),
         Err(Cut::Panicked) => {

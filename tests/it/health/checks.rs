@@ -141,3 +141,21 @@ fn checks_are_not_requests_of_clients() {
     assert_eq!(router.metric("banyan_upstream_connections_opened_total", &[]), 0.0);
     assert!(patient.origin.requests().iter().all(|request| request.target() == CHECKED));
 }
+
+#[test]
+fn a_check_speaks_http2_where_requests_do() {
+    // An origin of HTTP/1.1 that looks for the preface of the other protocol.
+    let patient = Patient::well("one");
+    let settings = "protocol: h2c, health: {path: /healthz, interval_ms: 100}";
+    let _router = Setup::routes(routes(&[&patient], settings)).start();
+    patient.origin.wait_for_bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+}
+
+#[test]
+fn a_check_begins_with_the_proxy_header_where_requests_do() {
+    let patient = Patient::well("one");
+    let settings = "proxy_protocol: v1, health: {path: /healthz, interval_ms: 100}";
+    let _router = Setup::routes(routes(&[&patient], settings)).start();
+    patient.origin.wait_for_bytes(b"PROXY TCP4 127.0.0.1 127.0.0.1 ");
+    patient.origin.wait_for_bytes(b"GET /healthz HTTP/1.1\r\n");
+}

@@ -146,3 +146,17 @@ fn p15_no_body_where_there_is_none() {
         assert_eq!((answer.status, answer.body.len(), answer.reset), (status, 0, None));
     }
 }
+
+#[test]
+fn p15_our_own_answers_to_head_and_options_have_no_body() {
+    let mut pair = Pair::with_refusing_origin();
+    let stream = pair.next_stream();
+    pair.client.head(stream, &request("HEAD", "/"), END_STREAM);
+    let answer = pair.client.answer(stream);
+    assert_eq!((answer.status, answer.body.len(), answer.reset), (502, 0, None));
+    pair.refuses(204, &[&request("OPTIONS", "/"), &[("max-forwards", "0")][..]].concat());
+    let options = http::Request::options("http://a.example/").header("max-forwards", "0").body(()).unwrap();
+    let answer = super::client::exchange(&pair.router, options, &[], None);
+    assert!(!answer.head.headers.contains_key("content-length"), "{:?}", answer.head);
+    assert_eq!(pair.router.metric("banyan_faults_total", &["fault=\"client_gone\""]), 0.0);
+}

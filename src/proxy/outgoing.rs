@@ -1,0 +1,105 @@
+//! Owns the request's head on its way out: from the client's to what the upstream gets, and what is kept of it.
+
+use http::header::SEC_WEBSOCKET_KEY;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Uri};
+use hyper::upgrade::OnUpgrade;
+
+use super::carrier::Carrier;
+use super::tunnel::ClientEnd;
+use super::view::View;
+use crate::decision::Decision;
+use crate::fault::Fault;
+use crate::head::{Facts, ForwardContext, Upgrade, names, request, websocket};
+use crate::upstream::{Rewrite, Upstream};
+
+/// What is kept of a request once its head is on its way.
+pub(super) struct Sent {
+    pub method: Method,
+    pub asked: Upgrade,
+    /// The client's end, where it asks for a tunnel.
+    pub client: Option<ClientEnd>,
+    /// What the upstream must answer to a handshake that the router makes itself.
+    pub accept: Option<HeaderValue>,
+    /// For the answer.
+    pub set_cookie: Option<HeaderValue>,
+    /// For the answer.
+    pub shown_decision: Option<HeaderValue>,
+}
+
+/// Turns the client's head into the upstream's.
+pub(super) fn prepare(
+    carrier: &Carrier,
+    view: &View,
+    decision: &Decision<'_>,
+    upstream: &Upstream,
+    facts: Facts,
+    parts: &mut Parts,
+) -> Result<Sent, Fault> {
+    let connection = &*carrier.connection;
+    let options = &connection.worker.shared.options;
+    let asked = if decision.route.websocket { facts.upgrade } else { Upgrade::None };
+    if carrier.is_stream() && asked != facts.upgrade {
+        // An extended CONNECT cannot go on as anything else.
+        return Err(Fault::MethodRefused);
+    }
+    let context = ForwardContext {
+        policy: &options.policy,
+        peer: &connection.peer,
+        host: upstream.rewrite.host.as_ref(),
+        host_default: upstream.endpoints.first().map_or("", |endpoint| &endpoint.authority),
+        websocket: decision.route.websocket,
+        random,
+    };
+    request::prepare(parts, facts, &context);
+    let client = parts.extensions.remove::<OnUpgrade>().filter(|_| asked != Upgrade::None).map(ClientEnd::Connection);
+    let key = parts.headers.get(SEC_WEBSOCKET_KEY).filter(|_| carrier.is_stream() && asked == Upgrade::WebSocket);
+    let accept = key.map(websocket::accept);
+    let mut shown_decision = None;
+    if let Some(outcome) = &decision.flag {
+        let leg = view.leg(decision.leg.id, &connection.worker.metrics);
+        let value = leg.decision(&decision.route.name, outcome, view.snapshot.generation);
+        shown_decision = options.expose_decision.then(|| value.clone());
+        parts.headers.insert(names::BANYAN_DECISION, value);
+    }
+    let version_key = decision.targeting_key.as_deref().filter(|_| upstream.version_key);
+    if let Some(value) = version_key.and_then(|key| HeaderValue::from_str(key).ok()) {
+        parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
+    }
+    if let Some(forcing) = &view.snapshot.rules.forcing {
+        // It speaks to the router; an upstream must not act on it (rule A10).
+        parts.headers.remove(&forcing.header);
+    }
+    rewrite(parts, &upstream.rewrite)?;
+    let set_cookie = decision.set_cookie.clone();
+    Ok(Sent { method: parts.method.clone(), asked, client, accept, set_cookie, shown_decision })
+}
+
+/// Changes what the upstream wants changed; without a rewrite the target stays as it is, byte for byte.
+fn rewrite(parts: &mut Parts, rewrite: &Rewrite) -> Result<(), Fault> {
+    for name in &rewrite.remove_headers {
+        parts.headers.remove(name);
+    }
+    for (name, value) in &rewrite.set_headers {
+        parts.headers.insert(name, value.clone());
+    }
+    let prefix = rewrite.path_prefix.as_ref().and_then(|(from, to)| {
+        let rest = parts.uri.path().strip_prefix(&**from)?;
+        (rest.is_empty() || rest.starts_with('/') || from.ends_with('/')).then_some((rest, to))
+    });
+    if let Some((rest, to)) = prefix {
+        let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
+        let query = parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
+        let target = PathAndQuery::try_from(format!("{to}{slash}{rest}{query}"));
+        parts.uri = Uri::from(target.map_err(|_| Fault::RequestMalformed)?);
+    }
+    Ok(())
+}
+
+fn random() -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..16].copy_from_slice(&fastrand::u128(..).to_ne_bytes());
+    bytes[16..].copy_from_slice(&fastrand::u64(..).to_ne_bytes());
+    bytes
+}
