@@ -15,19 +15,22 @@ use crate::forward::{Lease, ResponseBody};
 use crate::head::trailers;
 use crate::upstream::Upstream;
 
-/// A response body: our own few bytes, or an upstream's stream.
+/// A response body: our own few bytes, or an upstream's stream; a pointer, because the response is moved often.
 pub(super) enum Answer {
     /// Made here.
-    Own {
-        /// What is left to send.
-        text: Option<Bytes>,
-        /// Recorded when it has been handed over.
-        exchange: Option<Exchange>,
-    },
+    Own(Box<Own>),
     /// Passed on.
     Passed(Box<Passed>),
     /// Not an answer any more: a WebSocket on a stream.
     Tunnel(Box<StreamTunnel>),
+}
+
+/// A few bytes of ours.
+pub(super) struct Own {
+    /// What is left to send.
+    text: Option<Bytes>,
+    /// Recorded when it has been handed over.
+    exchange: Option<Exchange>,
 }
 
 /// An upstream's response body, with everything that ends with it.
@@ -55,12 +58,12 @@ impl Answer {
             // Nobody asks for a body that is not there.
             exchange.complete();
         }
-        Self::Own { text: Some(text).filter(|text| !text.is_empty()), exchange: Some(exchange) }
+        Self::Own(Box::new(Own { text: Some(text).filter(|text| !text.is_empty()), exchange: Some(exchange) }))
     }
 
     /// Nothing to send: the connection becomes a tunnel.
     pub(super) fn empty() -> Self {
-        Self::Own { text: None, exchange: None }
+        Self::Own(Box::new(Own { text: None, exchange: None }))
     }
 
     pub(super) fn passed(body: ResponseBody, lease: Lease, upstream: &Arc<Upstream>, exchange: Exchange) -> Self {
@@ -142,9 +145,9 @@ impl Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match self.get_mut() {
-            Self::Own { text, exchange } => {
-                let text = text.take();
-                if let Some(mut exchange) = exchange.take() {
+            Self::Own(own) => {
+                let text = own.text.take();
+                if let Some(mut exchange) = own.exchange.take() {
                     exchange.add_sent(text.as_ref().map_or(0, |text| text.len() as u64));
                     exchange.complete();
                 }
@@ -159,7 +162,7 @@ impl Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Own { text, .. } => text.is_none(),
+            Self::Own(own) => own.text.is_none(),
             Self::Passed(passed) => passed.body.is_end_stream(),
             Self::Tunnel(_) => false,
         }
@@ -167,7 +170,7 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Own { text, .. } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Own(own) => SizeHint::with_exact(own.text.as_ref().map_or(0, |text| text.len() as u64)),
             Self::Passed(passed) => passed.body.size_hint(),
             Self::Tunnel(_) => SizeHint::default(),
         }

@@ -38,6 +38,8 @@ mod interim;
 mod judges;
 mod metrics;
 mod metrics_admin;
+mod override_break_glass;
+mod override_decisions;
 mod process;
 mod reload;
 mod reload_process;

@@ -9,8 +9,8 @@ use crate::support::frames::{
 use crate::support::router::Setup;
 use crate::support::{Frames, Origin, Router};
 
-/// What a flood may add to the router's memory, in KiB: the megabyte of a connection, and what the allocator rounds up.
-const GROWTH_KIB_MAX: u64 = 4 * 1024;
+/// What a flood may add to the router's memory, in KiB; most of it is for connections to the upstream.
+const GROWTH_KIB_MAX: u64 = 6 * 1024;
 
 /// A router under attack, and what it needed before.
 struct Target {
