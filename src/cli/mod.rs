@@ -6,6 +6,7 @@ mod demo;
 mod edit;
 mod explain;
 mod health;
+mod history;
 mod kill;
 mod limit_names;
 mod options;
@@ -37,6 +38,7 @@ Examples:
   banyan check --format github          the same, as annotations of a pull request
   banyan explain --url http://shop.example/search -H 'x-user-id: ada'
                                         who serves this request, and why
+  banyan history --limit 5              what changed last, by whom and why
   banyan kill orders-migration --reason '5xx since the deploy'
                                         everybody back to legacy
   banyan set search-engine modern=12.5% --dry-run
@@ -70,6 +72,9 @@ enum Command {
     /// Show which route, variant and upstream a request gets, and why.
     #[command(long_about = explain::LONG)]
     Explain(Box<explain::ExplainArgs>),
+    /// Show what changed: publications, overrides, rejections, with who and why.
+    #[command(long_about = history::LONG)]
+    History(history::HistoryArgs),
     /// Disable a flag in its file: everybody is served by its fallback.
     #[command(long_about = kill::LONG_KILL)]
     Kill(Box<kill::StateArgs>),
@@ -103,6 +108,7 @@ pub fn run() -> ExitCode {
         Command::Set(args) => set::run(&args),
         Command::Pin(args) => pin::run(&args),
         Command::Health(args) => health::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{REFUSED, SettingOptions, settle};
 use crate::compile;
 use crate::config::{FileSet, Format, Report, Severity};
-use crate::control::{self, ControlPlan, SetHash};
+use crate::control::{self, ControlPlan, SetHash, Standing};
 use crate::head::{Policy, TraceMode};
 use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -47,6 +47,8 @@ pub(crate) enum StartError {
     Via(Box<str>),
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
+    #[error("the overrides in the state directory cannot be read, and the running process goes on serving: {0}")]
+    Overrides(io::Error),
     #[error("the flag and route files have errors; nothing was started")]
     Files,
 }
@@ -118,7 +120,9 @@ impl Router {
         let sockets = Arc::new(sockets);
         let listeners = sockets.client_addresses();
         let First { snapshot, in_force, named } = first_snapshot(settings, listeners.clone())?;
-        let store = Store::new(control::resolve_names(snapshot, &listeners, &metrics, DNS_PATIENCE)?);
+        let standing = stand(settings, successor.is_some())?;
+        let snapshot = control::resolve_names(snapshot, &listeners, &metrics, DNS_PATIENCE)?;
+        let store = Store::new(standing.lay_over(snapshot));
         let lifecycle = Lifecycle::default();
         let access_log = start_access_log(settings, &metrics)?;
         let hands = sockets.deal(settings.workers.get())?;
@@ -128,7 +132,7 @@ impl Router {
         health.follow(&store.snapshot().upstreams);
         let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
         let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
-        let control = control::start(ControlPlan { health, tls, named, ..plan })?;
+        let control = control::start(ControlPlan { health, tls, named, standing, ..plan })?;
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
@@ -193,6 +197,21 @@ fn warn_of_other_addresses(sockets: &Sockets, settings: &Settings) {
 fn refuse_public_admin(sockets: &Sockets) -> Result<(), StartError> {
     let address = sockets.admin.local_addr()?;
     if network::is_private(address.ip()) { Ok(()) } else { Err(StartError::AdminPublic(address)) }
+}
+
+/// What lies over the files from before.
+///
+/// Overrides that cannot be read may hold a kill. A process that is to take over leaves the running one, which knows
+/// them, to serve; any other serves with every flag killed.
+fn stand(settings: &Settings, is_successor: bool) -> Result<Standing, StartError> {
+    match Standing::read(&settings.state) {
+        Ok(standing) => Ok(standing),
+        Err(error) if is_successor => Err(StartError::Overrides(error)),
+        Err(error) => {
+            tracing::error!(%error, "the overrides cannot be read: every flag is killed until `revive --all`");
+            Ok(Standing::unreadable(&settings.state, &error))
+        }
+    }
 }
 
 /// The first snapshot, and what it was compiled from.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::edit::{self, EditArgs, Files, Plan, Refused, edit_document, error, known_variant};
 use crate::config::SplitDoc;
-use crate::flag::{Flag, Share, weights_of};
+use crate::flag::{Flag, Share, ShareError, Split, VariantId};
 
 /// The long help of the verb.
 pub(super) const LONG: &str = "\
@@ -38,66 +38,61 @@ pub(super) fn run(args: &SetArgs) -> ExitCode {
 
 fn plan(args: &SetArgs, files: &Files) -> Result<Plan, Refused> {
     let (flag, document) = files.flag(&args.flag)?;
-    for (at, (name, _)) in args.shares.iter().enumerate() {
+    for (name, _) in &args.shares {
         known_variant(flag, name)?;
-        if args.shares[..at].iter().any(|(earlier, _)| earlier == name) {
-            return Err(error("share-twice", format!("`{name}` is given two shares")));
-        }
     }
-    let edits = edit_document(document, |editor| match editor.split(&flag.key, &files.documents)? {
-        Some(split) => {
-            let weights = weights(flag, &split, &args.shares)?;
-            editor.set_weights(&split, &weights);
-            Ok(())
+    let edits = edit_document(document, |editor| {
+        let present = editor.split(&flag.key, &files.documents)?;
+        if let Some(present) = &present {
+            known_pairs(flag, present, &args.shares)?;
         }
-        None => {
-            let pairs = first_pairs(flag, &args.shares)?;
-            let pairs: Vec<_> = pairs.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
-            editor.add_split(&flag.key, &pairs)
+        // The same weights as an override would have, so that going from one to the other moves nobody.
+        let shares: Vec<_> = args.shares.iter().map(|(name, share)| (name.as_str(), *share)).collect();
+        let split = Split::over(flag, &shares).map_err(|why| error("bad-shares", why.to_string()))?;
+        match (&present, split.weights()) {
+            (Some(present), Some((weights, _))) => editor.set_weights(present, weights),
+            _ => editor.add_split(&flag.key, &first_pairs(flag, &split)?)?,
         }
+        Ok(())
     })?;
     Ok(Plan { edits, ..Plan::default() })
 }
 
-/// The weights of a split that is there.
-fn weights(flag: &Flag, split: &SplitDoc, shares: &[Wish]) -> Result<Vec<u32>, Refused> {
-    for (name, _) in shares {
-        let count = split.pairs.iter().filter(|pair| pair.variant.as_deref() == Some(name)).count();
-        if count != 1 {
-            let what = if count == 0 { "no pair" } else { "several pairs" };
-            let mut found = error("no-pair", format!("the split of `{}` has {what} for `{name}`", flag.key));
-            found.help = Some(if count == 0 {
-                format!("add `[{name}, 0]` to it by hand")
-            } else {
-                "keep one of them".to_owned()
-            });
+/// Refuses shares of variants that the flag has and its split has not.
+fn known_pairs(flag: &Flag, split: &SplitDoc, shares: &[Wish]) -> Result<(), Refused> {
+    let is_there = |name: &str| split.variants.iter().any(|variant| variant.as_deref() == Some(name));
+    let Some((missing, _)) = shares.iter().find(|(name, _)| !is_there(name)) else { return Ok(()) };
+    let mut found = error("no-pair", format!("the split of `{}` has no pair for `{missing}`", flag.key));
+    found.help = Some(format!("add `[{missing}, 0]` to it by hand"));
+    Err(found)
+}
+
+/// The pairs of a split that is not there yet; the default variant is always one, so that shares can go back to it.
+fn first_pairs<'f>(flag: &'f Flag, split: &Split) -> Result<Vec<(&'f str, u32)>, Refused> {
+    let name = |id: VariantId| flag.variants.get(usize::from(id.0)).map(|variant| &*variant.name);
+    let default = flag.default_variant;
+    let mut pairs = Vec::new();
+    for (variant, weight) in split.pairs() {
+        let Some(name) = variant.or(default).and_then(name) else {
+            let mut found =
+                error("bad-shares", format!("the flag `{}` has no default variant to take the rest", flag.key));
+            found.help = Some("give shares that add up to 100%".to_owned());
             return Err(found);
-        }
+        };
+        pairs.push((name, *weight));
     }
-    let present: Vec<u32> = split.pairs.iter().map(|pair| pair.weight).collect();
-    let wanted = split.pairs.iter().map(|pair| {
-        let wish = shares.iter().find(|(name, _)| pair.variant.as_deref() == Some(name));
-        wish.map(|(_, share)| *share)
-    });
-    weights_of(&present, &wanted.collect::<Vec<_>>()).map_err(|why| error("bad-shares", why.to_string()))
+    if let Some(default) = default.and_then(name).filter(|name| pairs.iter().all(|(paired, _)| paired != name)) {
+        pairs.push((default, 0));
+    }
+    Ok(pairs)
 }
 
-/// The pairs of a split that is not there yet: what grows first, the default variant last.
-fn first_pairs(flag: &Flag, shares: &[Wish]) -> Result<Vec<(String, u32)>, Refused> {
-    let default = flag.default_variant.and_then(|id| flag.variants.get(usize::from(id.0)));
-    let default = default.map(|variant| variant.name.to_string());
-    let (last, mut pairs): (Vec<_>, Vec<_>) = shares
-        .iter()
-        .map(|(name, share)| (name.clone(), Some(*share)))
-        .partition(|(name, _)| Some(name) == default.as_ref());
-    pairs.extend(if last.is_empty() { default.map(|name| (name, None)).into_iter().collect() } else { last });
-    let wanted: Vec<_> = pairs.iter().map(|(_, share)| *share).collect();
-    let weights = weights_of(&vec![0; wanted.len()], &wanted).map_err(|why| error("bad-shares", why.to_string()))?;
-    Ok(pairs.into_iter().map(|(name, _)| name).zip(weights).collect())
-}
-
+/// Reads `modern=10%`; the sign is required, because 0.1 could mean both.
 fn wish(text: &str) -> Result<Wish, String> {
     let (name, share) = text.rsplit_once('=').ok_or("write a variant and its share, as in modern=10%")?;
-    let share = share.parse().map_err(str::to_owned)?;
+    if !share.ends_with('%') {
+        return Err("write the share with its sign, such as 10% or 0.5%".to_owned());
+    }
+    let share = share.parse().map_err(|error: ShareError| error.to_string())?;
     Ok((name.to_owned(), share))
 }

@@ -69,9 +69,9 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes the snapshot of a generation.
+    /// Makes the snapshot of a generation, without overrides.
     pub fn into_snapshot(self, generation: u64) -> Snapshot {
-        Snapshot { generation, rules: self.rules, upstreams: self.upstreams }
+        Snapshot { generation, rules: self.rules, upstreams: self.upstreams, overrides: Arc::default() }
     }
 }
 

@@ -14,7 +14,7 @@ mod suggest;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Report, Severity};
-pub use edit::{Edited, FlagEditor, PairDoc, Pin, SplitDoc, unknown_flag};
+pub use edit::{Edited, FlagEditor, Pin, SplitDoc, unknown_flag};
 pub use excerpt::visible;
 pub use fields::{Fields, Text};
 pub use files::{ConfigFile, FileSet};

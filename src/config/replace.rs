@@ -123,16 +123,18 @@ impl Replacement {
     /// Both change places in one step. What comes out must be the file that was edited; if it is another one, because
     /// somebody renamed theirs into place in this very moment, both change back.
     ///
+    /// The inner result tells whether the change is durable; it is in force in any case.
+    ///
     /// # Errors
     /// When the file is not the one that was edited any more; it stays as it is then.
-    pub fn commit(self) -> Result<(), Refused> {
+    pub fn commit(self) -> Result<io::Result<()>, Refused> {
         if !self.is_unchanged(&self.real) || fs::canonicalize(&self.path).ok().as_ref() != Some(&self.real) {
             return Err(changed(&self.path));
         }
         self.exchange()
     }
 
-    fn exchange(self) -> Result<(), Refused> {
+    fn exchange(self) -> Result<io::Result<()>, Refused> {
         match renameat_with(CWD, &self.temporary, CWD, &self.real, RenameFlags::EXCHANGE) {
             Ok(()) if !self.is_unchanged(&self.temporary) => return Err(self.take_back()),
             Ok(()) => {}
@@ -144,7 +146,7 @@ impl Replacement {
             Err(error) => return Err(failed("replace", &self.real, &error.into())),
         }
         let dir = self.real.parent().unwrap_or(Path::new("."));
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| failed("make durable", &self.real, &error))
+        Ok(File::open(dir).and_then(|dir| dir.sync_all()))
     }
 
     fn is_unchanged(&self, path: &Path) -> bool {
@@ -284,7 +286,7 @@ mod tests {
     #[test]
     fn an_exchange_of_the_same_file_leaves_the_new_one_alone() {
         let (dir, _, replacement) = written();
-        replacement.commit().expect("done");
+        replacement.commit().expect("done").expect("durable");
         assert_eq!(texts(dir.path()), [BEFORE.replace("ENABLED", "DISABLED")]);
     }
 }

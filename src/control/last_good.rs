@@ -25,6 +25,8 @@ pub(super) fn save(state_dir: &Path, flags: &FileSet, routes: &FileSet) -> io::R
     let name = if earlier.as_deref() == Some(Path::new("last-good.a")) { "last-good.b" } else { "last-good.a" };
     let copy = state_dir.join(name);
     remove(&copy)?;
+    // Not the state directory itself: one that has vanished is trouble to be told of, not to be covered.
+    fs::create_dir(&copy)?;
     write(&copy.join(FLAGS), flags)?;
     write(&copy.join(ROUTES), routes)?;
 
@@ -45,7 +47,7 @@ fn remove(dir: &Path) -> io::Result<()> {
 }
 
 fn write(dir: &Path, set: &FileSet) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    fs::create_dir(dir)?;
     for file in &set.files {
         let relative = file.path.strip_prefix(&set.dir).map_err(io::Error::other)?;
         let path = dir.join(relative);

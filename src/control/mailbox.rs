@@ -41,6 +41,7 @@ struct Pending {
     changed: Option<(Instant, Instant)>,
     forced: bool,
     addresses: Option<Resolved>,
+    tidy: bool,
     stop: bool,
 }
 
@@ -66,6 +67,12 @@ impl Mailbox {
     /// Hands over what names resolved to; later results replace those that still wait.
     pub(super) fn addresses(&self, resolved: Resolved) {
         self.lock().addresses = Some(resolved);
+        self.wake.notify_one();
+    }
+
+    /// Says that something was published elsewhere, so that what it replaced is freed.
+    pub(super) fn tidy(&self) {
+        self.lock().tidy = true;
         self.wake.notify_one();
     }
 
@@ -118,6 +125,7 @@ impl Pending {
         if let Some(resolved) = self.addresses.take() {
             return Some(Task::Addresses(resolved));
         }
-        (wake_at <= now).then_some(Task::Tick)
+        let tidy = std::mem::take(&mut self.tidy);
+        (tidy || wake_at <= now).then_some(Task::Tick)
     }
 }

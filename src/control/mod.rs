@@ -1,26 +1,35 @@
 //! Owns the control plane: watching files, publishing, names, health checks, signals, the admin listener. It never sees a request of
 //! the data plane; the two meet in the store, the endpoints' health, the metrics and the lifecycle.
 //!
-//! Two threads: `control` runs a small tokio runtime for sockets, signals and names, `reload` reads, compiles,
-//! publishes and frees snapshots, one thing after the other.
+//! Four threads: `control` runs a small tokio runtime for sockets, signals and names; `reload` reads, compiles,
+//! publishes and frees snapshots, one thing after the other; `break-glass` looks for the file `KILL` and ends overrides
+//! in time; `scribe` writes overrides and history. Operators' orders are carried out on the threads that give them.
 
 mod admin;
 mod answer;
+mod archive;
+mod break_glass;
 mod certificates;
 mod checker;
+mod history;
 mod host;
 mod last_good;
 mod mailbox;
+mod operator;
+mod overrides;
+mod publications;
 mod publisher;
 mod reload;
 mod resolver;
+mod scribe;
 mod signals;
+mod standing;
 mod watcher;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -36,17 +45,25 @@ use crate::snapshot::Store;
 use crate::tls::NamedFile;
 use crate::tls::server::ServerTls;
 
+pub use break_glass::NAME as BREAK_GLASS_FILE;
+pub use history::{Action, Entry, ReadHistory, read_history};
 pub use last_good::last_good;
+pub use operator::Operator;
+pub use overrides::{Command, Durable, Order, Receipt, Refusal, Source};
 pub use resolver::resolve_names;
+pub use standing::Standing;
 
 use admin::Admin;
 use certificates::Certificates;
-use checker::Checker;
+use checker::{Bell, Checker};
+use history::Event;
 use host::AllowedHosts;
 use mailbox::Mailbox;
+use publications::{Followers, Publications};
 use publisher::Publisher;
 use reload::Reloader;
 use resolver::Resolver;
+use scribe::Scribe;
 use watcher::Watcher;
 
 /// The most threads that wait for name servers and render metrics.
@@ -93,8 +110,10 @@ pub struct ControlPlan {
     pub dns_interval_ms: u32,
     /// From draining to aborting, in milliseconds; 0 turns it off; default 30000.
     pub drain_timeout_ms: u32,
-    /// Where a copy of the last good files is kept.
+    /// Where overrides, history and a copy of the last good files are kept.
     pub state_dir: Option<PathBuf>,
+    /// The overrides that lie over the snapshot in the store already.
+    pub standing: Standing,
 }
 
 impl ControlPlan {
@@ -120,6 +139,7 @@ impl ControlPlan {
             dns_interval_ms: 10_000,
             drain_timeout_ms: 30_000,
             state_dir: None,
+            standing: Standing::default(),
         }
     }
 }
@@ -154,6 +174,10 @@ pub struct Handle {
     status: watch::Receiver<Status>,
     stop: watch::Sender<bool>,
     door: AdminDoor,
+    operator: Operator,
+    scribe: Arc<Scribe>,
+    /// Its end ends the look-out for the file `KILL`.
+    look_out: Option<mpsc::Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -173,6 +197,11 @@ impl Handle {
         self.status.clone()
     }
 
+    /// Gives what carries out operators' orders.
+    pub fn operator(&self) -> Operator {
+        self.operator.clone()
+    }
+
     /// Gives what closes the admin listener after a hand-over.
     pub fn admin_door(&self) -> AdminDoor {
         self.door.clone()
@@ -181,22 +210,32 @@ impl Handle {
     /// Stops the control plane and waits for its threads; a panic in one of them ends here, logged.
     pub fn join(mut self) {
         self.stop();
-        for thread in std::mem::take(&mut self.threads) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the control plane panicked");
-            }
-        }
+        // The last to end: it writes what the others have left.
+        let writer = self.threads.pop();
+        wait_for(std::mem::take(&mut self.threads));
+        self.scribe.stop();
+        wait_for(writer);
     }
 
-    fn stop(&self) {
+    fn stop(&mut self) {
         self.mailbox.stop();
         self.stop.send_replace(true);
+        self.look_out = None;
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         self.stop();
+        self.scribe.stop();
+    }
+}
+
+fn wait_for(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the control plane panicked");
+        }
     }
 }
 
@@ -215,7 +254,7 @@ impl AdminDoor {
 ///
 /// # Errors
 /// When the listener cannot be used, signals cannot be handled, or there are no threads.
-pub fn start(plan: ControlPlan) -> io::Result<Handle> {
+pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -226,8 +265,9 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
     let mailbox = Arc::new(Mailbox::default());
     let resolver = Resolver::new(Arc::clone(&plan.metrics));
     let checker = Checker::new(&plan);
-    let publisher = Publisher::new(&plan, runtime.handle().clone(), resolver.clone(), checker.bell());
-    let status = publisher.status();
+    let (publications, scribe, operator) = take_command(&mut plan, checker.bell(), &mailbox, &resolver);
+    let listeners = plan.options.listeners.clone();
+    let publisher = Publisher::new(Arc::clone(&publications), listeners, runtime.handle().clone(), resolver.clone());
     plan.admin.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(plan.admin)?;
     let admin = Admin {
@@ -253,11 +293,12 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
         in_force: plan.in_force,
         judged: plan.in_force,
         named: plan.named,
-        state_dir: plan.state_dir,
+        state_dir: plan.state_dir.clone(),
         saved: None,
         publisher,
         certificates: plan.tls.map(|tls| Certificates::new(tls, plan.metrics)),
         mailbox: Arc::clone(&mailbox),
+        scribe: Arc::clone(&scribe),
     };
     drop(context);
 
@@ -267,15 +308,61 @@ pub fn start(plan: ControlPlan) -> io::Result<Handle> {
     let tasks = Tasks {
         checks: checker.run(),
         names: resolver.run(plan.store, Arc::clone(&mailbox), Duration::from_millis(dns_interval_ms.into())),
-        signals: signals::run(signals, plan.lifecycle.clone(), Arc::clone(&mailbox)),
+        signals: signals::run(signals, plan.lifecycle.clone(), Arc::clone(&mailbox), operator.clone()),
         deadline: signals::drain_deadline(plan.lifecycle, plan.drain_timeout_ms),
         admin: admin.run(listener, left),
     };
+    let (look_out, ended) = mpsc::channel();
+    let (watching, adopting) = (operator.clone(), operator.clone());
+    let (state_dir, watched, writing) = (plan.state_dir, Arc::clone(&scribe), Arc::clone(&scribe));
     let threads = vec![
-        std::thread::Builder::new().name("reload".into()).spawn(move || reloader.run())?,
-        std::thread::Builder::new().name("control".into()).spawn(move || tasks.run(runtime, stopped))?,
+        thread("reload", move || reloader.run())?,
+        thread("control", move || tasks.run(runtime, stopped))?,
+        thread("break-glass", move || break_glass::run(&watching, &watched, state_dir, &ended))?,
+        thread("scribe", move || writing.run(&adopting))?,
     ];
-    Ok(Handle { address, mailbox, status, stop, door: AdminDoor(door), threads })
+    let (status, look_out) = (publications.status(), Some(look_out));
+    Ok(Handle { address, mailbox, status, stop, door: AdminDoor(door), operator, scribe, look_out, threads })
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(run)
+}
+
+/// Makes what publishes, what writes, and what carries out orders.
+fn take_command(
+    plan: &mut ControlPlan,
+    checks: Bell,
+    mailbox: &Arc<Mailbox>,
+    resolver: &Resolver,
+) -> (Arc<Publications>, Arc<Scribe>, Operator) {
+    let standing = std::mem::take(&mut plan.standing);
+    let (is_owed, on_disk, id) = (standing.is_owed, standing.on_disk.clone(), standing.id);
+    let followers = Followers { health: Arc::clone(&plan.health), checks };
+    let publications = Publications::new(Arc::clone(&plan.store), Arc::clone(&plan.metrics), followers, standing);
+    let scribe = Scribe::new(plan.state_dir.clone(), Arc::clone(&plan.metrics), on_disk, id);
+    note_start(&publications, &scribe, is_owed);
+    let operator = Operator::new(Arc::clone(&publications), Arc::clone(&scribe), Arc::clone(mailbox), resolver.clone());
+    (publications, scribe, operator)
+}
+
+/// Says in the log and in the history what a process begins with.
+fn note_start(publications: &Publications, scribe: &Scribe, is_owed: bool) {
+    let (state, snapshot) = (publications.lock(), publications.current());
+    for note in state.book.kill_all.iter().chain(&state.glass) {
+        tracing::error!(who = note.who, why = note.why, "every flag is killed from the start");
+    }
+    let overrides = serde_json::to_value(&state.book).unwrap_or_default();
+    let event = Event {
+        after: serde_json::json!({
+            "flags": snapshot.rules.flags.len(),
+            "flags_with_overrides": state.book.flags.len(),
+            "kill_all": overrides["kill_all"],
+            "break_glass": state.glass.is_some(),
+        }),
+        ..Event::new(Action::Start, Source::Router, snapshot.generation)
+    };
+    drop(scribe.note(event, is_owed));
 }
 
 /// What the runtime does at the same time.

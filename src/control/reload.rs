@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::certificates::Certificates;
-use super::mailbox::{Mailbox, Task};
+use super::history::{Action, Event, changes};
+use super::mailbox::{Mailbox, Resolved, Task};
+use super::overrides::Source;
+use super::publications::Published;
 use super::publisher::Publisher;
+use super::scribe::Scribe;
 use super::watcher::Watcher;
 use super::{SetHash, last_good};
 use crate::compile::{self, Draft, Outcome};
@@ -72,6 +76,7 @@ pub(super) struct Reloader {
     pub(super) publisher: Publisher,
     pub(super) certificates: Option<Certificates>,
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) scribe: Arc<Scribe>,
 }
 
 impl Reloader {
@@ -90,7 +95,7 @@ impl Reloader {
             match task {
                 Task::Changed => unsaved = self.reload(Cause::Watch).or(unsaved),
                 Task::Forced => unsaved = self.reload(Cause::Request).or(unsaved),
-                Task::Addresses(resolved) => self.publisher.publish_addresses(resolved),
+                Task::Addresses(resolved) => self.publish_addresses(resolved),
                 Task::Tick if poll_at <= started => {
                     unsaved = self.reload(Cause::Poll).or(unsaved);
                     poll_at = Instant::now() + if self.poll.is_zero() { YEAR } else { self.poll };
@@ -185,11 +190,31 @@ impl Reloader {
         })
     }
 
+    fn publish_addresses(&mut self, resolved: Resolved) {
+        if let Some(generation) = self.publisher.publish_addresses(resolved) {
+            drop(self.scribe.note(Event::new(Action::Addresses, Source::Router, generation), false));
+        }
+    }
+
     fn publish(&mut self, draft: Draft, report: &Report, hash: SetHash, cause: Cause, started: Instant) {
-        let generation = self.publisher.publish(draft);
+        let before = self.publisher.current();
+        let (was, is) = changes(&before.rules, &draft.rules);
+        drop(before);
+        let published = self.publisher.publish(draft);
         let took = started.elapsed();
         self.in_force = Some(hash);
         log_findings(report);
+        let (action, generation) = match published {
+            Published::InForce(generation) => (Action::Publish, generation),
+            Published::Waiting(generation) => (Action::Hold, generation),
+        };
+        let why = Some(format!("{}: {}", cause.as_str(), report.summary()));
+        let event = Event { why, before: was, after: is, ..Event::new(action, Source::File, generation) };
+        drop(self.scribe.note(event, false));
+        if action == Action::Hold {
+            self.hold(generation);
+            return;
+        }
         let control = &self.publisher.metrics().control;
         control.published(took);
         control.warnings.set(i64::try_from(report.count(Severity::Warning)).unwrap_or(i64::MAX));
@@ -203,7 +228,16 @@ impl Reloader {
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "published"
         );
-        self.publisher.finish(Reload::Published);
+        self.publisher.publications().finish(Reload::Published);
+    }
+
+    /// The files are good, but a restore is in force.
+    fn hold(&self, generation: u64) {
+        let control = &self.publisher.metrics().control;
+        control.reload(Reload::Held);
+        control.stale(true);
+        tracing::warn!(generation, "the changed files are good and wait: a restore is in force until it is released");
+        self.publisher.publications().finish(Reload::Held);
     }
 
     fn reject(&self, report: &Report, cause: Cause) {
@@ -217,7 +251,11 @@ impl Reloader {
             findings = %report.summary(),
             "rejected; the last good generation stays in force"
         );
-        self.publisher.finish(Reload::Rejected);
+        let generation = self.publisher.current().generation;
+        let why = Some(format!("{}: {}", cause.as_str(), report.summary()));
+        let event = Event { why, after: findings(report), ..Event::new(Action::Reject, Source::File, generation) };
+        drop(self.scribe.note(event, false));
+        self.publisher.publications().finish(Reload::Rejected);
     }
 
     /// The content was judged before, so there is nothing to do but to say so.
@@ -226,13 +264,14 @@ impl Reloader {
         if self.judged != Some(hash) {
             // After a rejection somebody took the change back.
             self.judged = Some(hash);
-            control.stale(false);
+            // Under a restore they still differ from what is in force.
+            control.stale(self.publisher.publications().is_held());
             tracing::info!(generation = control.generation.value(), "the files are those in force again");
         } else if cause != Cause::Watch {
             return;
         }
         control.reload(Reload::Unchanged);
-        self.publisher.finish(Reload::Unchanged);
+        self.publisher.publications().finish(Reload::Unchanged);
     }
 
     /// Keeps a copy of files that came into force.
@@ -245,6 +284,15 @@ impl Reloader {
             tracing::warn!(%error, directory = %state_dir.display(), "the last good files could not be kept");
         }
     }
+}
+
+/// The first findings, in a bounded form for the history.
+fn findings(report: &Report) -> serde_json::Value {
+    const FINDINGS_MAX: usize = 10;
+    const LETTERS_MAX: usize = 400;
+    let shown = report.lines().filter(|(severity, _)| *severity == Severity::Error).take(FINDINGS_MAX);
+    let shown: Vec<String> = shown.map(|(_, line)| line.chars().take(LETTERS_MAX).collect()).collect();
+    serde_json::json!({"findings": shown})
 }
 
 /// Logs each finding on a line, as loud as it is bad.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::mailbox::Mailbox;
+use super::operator::Operator;
 use crate::lifecycle::{Lifecycle, Phase};
 
 /// The signals of the process, handled from the moment it is made.
@@ -15,6 +16,7 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    user_1: Signal,
 }
 
 impl Signals {
@@ -23,13 +25,14 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            user_1: signal(SignalKind::user_defined1())?,
         })
     }
 }
 
-/// Drains at the first SIGTERM or SIGINT, aborts at the second, reloads at SIGHUP.
-pub(super) async fn run(signals: Option<Signals>, lifecycle: Lifecycle, mailbox: Arc<Mailbox>) {
-    let Some(Signals { mut terminate, mut interrupt, mut hang_up }) = signals else {
+/// Drains at the first SIGTERM or SIGINT, aborts at the second, reloads at SIGHUP, kills every flag at SIGUSR1.
+pub(super) async fn run(signals: Option<Signals>, lifecycle: Lifecycle, mailbox: Arc<Mailbox>, operator: Operator) {
+    let Some(Signals { mut terminate, mut interrupt, mut hang_up, mut user_1 }) = signals else {
         return;
     };
     loop {
@@ -39,6 +42,10 @@ pub(super) async fn run(signals: Option<Signals>, lifecycle: Lifecycle, mailbox:
             Some(()) = hang_up.recv() => {
                 tracing::info!(signal = "SIGHUP", "reloading");
                 mailbox.force();
+                continue;
+            }
+            Some(()) = user_1.recv() => {
+                operator.kill_all_by_signal();
                 continue;
             }
             else => return,

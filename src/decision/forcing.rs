@@ -1,18 +1,18 @@
 //! Owns the header by which a tester chooses a variant, from trusted networks only (rule A10).
 
 use super::Head;
-use crate::flag::{Flag, VariantId};
-use crate::snapshot::Rules;
+use crate::flag::{Flag, FlagId, VariantId};
+use crate::snapshot::Snapshot;
 
 /// The variant that a tester asks for.
 ///
-/// A disabled flag cannot be forced: the kill switch beats every other source. A variant that the flag does not have
+/// A killed or disabled flag cannot be forced: the kill switch beats every other source. A variant that the flag does not have
 /// is not asked for.
-pub(super) fn forced(rules: &Rules, head: &Head<'_>, flag: &Flag) -> Option<VariantId> {
-    let forcing = rules.forcing.as_ref().filter(|_| flag.enabled)?;
+pub(super) fn forced(snapshot: &Snapshot, head: &Head<'_>, id: FlagId, flag: &Flag) -> Option<VariantId> {
+    let forcing = snapshot.rules.forcing.as_ref()?;
     let mut fields = head.headers.get_all(&forcing.header).iter().peekable();
     fields.peek()?;
-    if !forcing.networks.iter().any(|network| network.contains(head.client)) {
+    if snapshot.is_killed(id) || !forcing.networks.iter().any(|network| network.contains(head.client)) {
         return None;
     }
     let mut wishes = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(','));

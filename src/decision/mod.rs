@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::attribute::Attribute;
-use crate::flag::{Bucket, ErrorCode, Evaluation, Flag, FlagId, Reason, Trace, VariantId};
+use crate::flag::{Bucket, ErrorCode, Evaluation, Flag, FlagId, OverrideKind, Reason, Trace, VariantId};
 use crate::route::{Ambiguous, Match, Params, Request};
-use crate::snapshot::{Choice, IssuedCookie, Leg, Overflow, Route, Rules, Snapshot};
+use crate::snapshot::{Choice, IssuedCookie, Leg, Overflow, Route, Rules, Ruling, Snapshot};
 
 use facts::Facts;
 
@@ -90,6 +90,8 @@ pub struct FlagOutcome<'s> {
     pub bucket: Option<Bucket>,
     /// A tester forced the variant by a header; the reason is [`Reason::TargetingMatch`] then.
     pub forced: bool,
+    /// The kind of override that decided; `None` when the files or a tester did.
+    pub overridden: Option<OverrideKind>,
     /// The fallback serves because the chosen upstream was full.
     pub overflow: bool,
 }
@@ -129,7 +131,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, head: &Head<'_>) -> Result<Decision<'s
     let (leg, flag, overflow) = match &route.choice {
         Choice::Always(leg) => (leg, None, None),
         Choice::ByFlag { flag, legs, fallback, overflow } => {
-            let (leg, outcome) = choose(*flag, legs, fallback, &facts);
+            let (leg, outcome) = choose(snapshot, *flag, legs, fallback, &facts);
             let may_overflow = overflows(*overflow, head.method) && leg.upstream != fallback.upstream;
             (leg, Some(outcome), may_overflow.then_some(fallback))
         }
@@ -155,9 +157,9 @@ pub fn explain<'s>(snapshot: &'s Snapshot, head: &Head<'_>) -> Option<Explanatio
     let Choice::ByFlag { flag, .. } = &route.choice else {
         return None;
     };
-    let flag = rules.flags.get(flag.0 as usize)?;
+    let (id, flag) = (*flag, rules.flags.get(flag.0 as usize)?);
     let facts = Facts::new(rules, head, route, params);
-    let trace = flag.explain(&facts, rules.hashing);
+    let (trace, _) = snapshot.explain(id, &facts)?;
     let (targeting_key, source) = facts.asked_key().unzip();
     Some(Explanation { flag, trace, targeting_key: targeting_key.map(Into::into), source: source.flatten() })
 }
@@ -189,29 +191,39 @@ fn find<'s>(rules: &'s Rules, head: &Head<'_>) -> Result<Match<'s, Route>, Undec
 
 /// Chooses a leg by a flag; whatever goes wrong, the fallback serves.
 fn choose<'s: 'r, 'r>(
+    snapshot: &'s Snapshot,
     id: FlagId,
     legs: &'s [Option<Leg>],
     fallback: &'s Leg,
     facts: &Facts<'s, 'r>,
 ) -> (&'s Leg, FlagOutcome<'s>) {
-    let Some(flag) = facts.rules.flags.get(id.0 as usize) else {
-        let failed = failed(ErrorCode::FlagNotFound, None);
-        return (fallback, outcome("", None, failed, false));
+    let Some(flag) = snapshot.rules.flags.get(id.0 as usize) else {
+        let ruling = Ruling { evaluation: failed(ErrorCode::FlagNotFound, None), overridden: None };
+        return (fallback, outcome("", None, ruling, false));
     };
-    let forced = forcing::forced(facts.rules, facts.head, flag);
-    let evaluation = match forced {
-        Some(variant) => {
-            Evaluation { variant: Some(variant), reason: Reason::TargetingMatch, error: None, bucket: None }
-        }
-        None => flag.evaluate(facts, facts.rules.hashing),
+    let forced = forcing::forced(snapshot, facts.head, id, flag);
+    let ruling = match forced {
+        Some(variant) => Ruling {
+            evaluation: Evaluation {
+                variant: Some(variant),
+                reason: Reason::TargetingMatch,
+                error: None,
+                bucket: None,
+            },
+            overridden: None,
+        },
+        None => snapshot.evaluate(id, facts),
     };
-    let Some(variant) = evaluation.variant else {
-        return (fallback, outcome(&flag.key, None, evaluation, false));
+    let Some(variant) = ruling.evaluation.variant else {
+        return (fallback, outcome(&flag.key, None, ruling, false));
     };
     match leg(legs, variant).zip(flag.variants.get(usize::from(variant.0))) {
-        Some((leg, variant)) => (leg, outcome(&flag.key, Some(&variant.name), evaluation, forced.is_some())),
+        Some((leg, variant)) => (leg, outcome(&flag.key, Some(&variant.name), ruling, forced.is_some())),
         // The route names no upstream for this variant.
-        None => (fallback, outcome(&flag.key, None, failed(ErrorCode::General, evaluation.bucket), forced.is_some())),
+        None => {
+            let evaluation = failed(ErrorCode::General, ruling.evaluation.bucket);
+            (fallback, outcome(&flag.key, None, Ruling { evaluation, ..ruling }, forced.is_some()))
+        }
     }
 }
 
@@ -232,9 +244,9 @@ fn failed(code: ErrorCode, bucket: Option<Bucket>) -> Evaluation {
     Evaluation { variant: None, reason: Reason::Error, error: Some(code), bucket }
 }
 
-fn outcome<'s>(key: &'s str, variant: Option<&'s str>, evaluation: Evaluation, forced: bool) -> FlagOutcome<'s> {
-    let Evaluation { reason, error, bucket, .. } = evaluation;
-    FlagOutcome { key, variant, reason, error, bucket, forced, overflow: false }
+fn outcome<'s>(key: &'s str, variant: Option<&'s str>, ruling: Ruling, forced: bool) -> FlagOutcome<'s> {
+    let Evaluation { reason, error, bucket, .. } = ruling.evaluation;
+    FlagOutcome { key, variant, reason, error, bucket, forced, overridden: ruling.overridden, overflow: false }
 }
 
 /// Writes the cookie that keeps a visitor's targeting key (RFC 6265bis); no script needs it, hence `HttpOnly`.

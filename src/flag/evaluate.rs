@@ -29,13 +29,15 @@ pub(super) struct Run<'a, C, T> {
     /// The slot of the last `fractional`.
     pub(super) bucket: Option<Bucket>,
     pub(super) tracer: T,
+    /// Weights in place of those of the rule's one `fractional`, with their sum.
+    pub(super) reweighed: Option<(&'a [u32], u32)>,
     steps: u32,
     exhausted: bool,
 }
 
 impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
     pub(super) fn new(flag: &'a Flag, context: &'a C, hashing: Hashing, tracer: T) -> Self {
-        Self { flag, context, hashing, bucket: None, tracer, steps: STEPS_MAX, exhausted: false }
+        Self { flag, context, hashing, bucket: None, tracer, reweighed: None, steps: STEPS_MAX, exhausted: false }
     }
 
     /// Whether the rule did more than an evaluation may do; its result means nothing then.

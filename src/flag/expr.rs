@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::Var;
 
 /// An expression of a rule.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Expr {
     /// Null.
     Null,
@@ -45,7 +45,7 @@ pub(crate) enum Expr {
 }
 
 /// A compiled `in` whose cost does not grow with its list.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Member {
     /// What is looked for.
     pub(crate) part: Expr,
@@ -76,7 +76,7 @@ impl Member {
 }
 
 /// A compiled `fractional`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Fractional {
     /// The bucketing value; `None` means the flag key with the targeting key.
     pub(crate) seed: Option<Expr>,
@@ -87,7 +87,7 @@ pub(crate) struct Fractional {
 }
 
 /// A variant with its weight.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Pair {
     /// What the rule says if the bucket is in this pair's share.
     pub(crate) variant: Expr,
@@ -96,7 +96,7 @@ pub(crate) struct Pair {
 }
 
 /// A pair's share.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Weight {
     /// Stands in the rule; without a weight it is 1, and what is below 0 counts as 0.
     Fixed(u32),

@@ -18,6 +18,12 @@ const WEIGHTS_ON_STACK: usize = 16;
 impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
     /// Gives the variant of the bucket's pair, and null where there is no bucketing value or no weight.
     pub(super) fn fractional(&mut self, split: &'a Fractional, scope: Scope<'_, 'a>) -> Value<'a> {
+        if let Some((weights, total)) = self.reweighed {
+            return match self.bucket(split, total, scope) {
+                Some(bucket) => self.pick(split, weights.iter().copied(), bucket, scope),
+                None => Value::Null,
+            };
+        }
         match split.total {
             Some(total) => {
                 let Some(bucket) = self.bucket(split, total, scope) else {
@@ -73,12 +79,14 @@ impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
     }
 
     fn bucket(&mut self, split: &'a Fractional, total: u32, scope: Scope<'_, 'a>) -> Option<Bucket> {
-        let hash = self.hash(split, scope).filter(|_| total > 0)?;
-        // Below `total`, since the hash is below 2^32.
-        let slot = ((u64::from(hash) * u64::from(total)) >> 32) as u32;
-        let bucket = Bucket { slot, of: total };
+        let bucket = slot_of(self.hash(split, scope)?, total)?;
         self.bucket = Some(bucket);
         Some(bucket)
+    }
+
+    /// The bucket of the flag key with the targeting key, as a `fractional` without a bucketing value has it.
+    pub(super) fn bucket_of_key(&self, total: u32) -> Option<Bucket> {
+        slot_of(self.hash_implicit()?, total)
     }
 
     fn pick(
@@ -151,6 +159,12 @@ impl<'a, C: Context, T: Tracer> Run<'a, C, T> {
             }
         }
     }
+}
+
+fn slot_of(hash: u32, total: u32) -> Option<Bucket> {
+    // Below `total`, since the hash is below 2^32.
+    let slot = ((u64::from(hash) * u64::from(total)) >> 32) as u32;
+    (total > 0).then_some(Bucket { slot, of: total })
 }
 
 /// A weight as flagd counts it: whole, at most 2^31 - 1, and 0 when it is negative.

@@ -7,6 +7,7 @@ mod fractional;
 mod iterate;
 mod murmur;
 mod operators;
+mod overriding;
 mod sample;
 mod scratch;
 mod semver;
@@ -17,8 +18,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use overriding::{FlagOverride, OverrideKind, Pin, Split, SplitError};
 pub use sample::{Move, Sample};
-pub use shares::{Percent, Share, SharesError, weights_of};
+pub use shares::{Share, ShareError};
 pub use trace::{Trace, TraceStep};
 pub use value::Value;
 
@@ -26,7 +28,7 @@ pub(crate) use expr::{Expr, Fractional, Member, Op, Pair, Weight};
 pub(crate) use fractional::{WEIGHT_SUM_MAX, whole_weight};
 pub(crate) use semver::{COMPARISONS, Version};
 
-use evaluate::{Run, Scope};
+use evaluate::Run;
 use trace::{Recorder, Tracer};
 
 /// Selects how `fractional` hashes its bucketing value; both generations are in the field.
@@ -144,7 +146,7 @@ pub struct Variant {
 }
 
 /// A compiled flag.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Flag {
     /// Its key.
     pub key: Box<str>,
@@ -161,7 +163,7 @@ pub struct Flag {
 }
 
 /// A compiled targeting rule.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Rule {
     /// `None` when the rule cannot be evaluated at all; a set with such a rule is never published.
     pub(crate) root: Option<Expr>,
@@ -213,17 +215,7 @@ impl Flag {
         if !self.enabled {
             return Evaluation::of(None, Reason::Disabled);
         }
-        let Some(rule) = &self.rule else {
-            let reason = if self.default_variant.is_some() { Reason::Static } else { Reason::Default };
-            return Evaluation::of(self.default_variant, reason);
-        };
-        let Some(root) = &rule.root else {
-            return Evaluation::failed(ErrorCode::ParseError);
-        };
-        let mut run = Run::new(self, context, hashing, tracer);
-        let result = run.eval(root, Scope::Root);
-        let outcome = if run.is_exhausted() { Evaluation::failed(ErrorCode::General) } else { self.outcome(&result) };
-        Evaluation { bucket: run.bucket, ..outcome }
+        self.ask_rule(&mut Run::new(self, context, hashing, tracer))
     }
 
     /// What the rule's result means: a variant's name, or null for the default variant.

@@ -56,6 +56,8 @@ pub struct AccessRecord<'a> {
     pub reason: Option<&'static str>,
     /// The slot of the targeting key and the number of slots.
     pub bucket: Option<(u32, u32)>,
+    /// The kind of override that decided.
+    pub overridden: Option<&'static str>,
     /// The generation that decided.
     pub generation: u64,
     /// Whether the fallback served because the chosen upstream was full.
@@ -209,6 +211,7 @@ impl AccessRecord<'_> {
         line.maybe(self.variant, |line, variant| line.text(field::VARIANT, variant.as_bytes()));
         line.maybe(self.reason, |line, reason| line.text(field::REASON, reason.as_bytes()));
         line.maybe(self.bucket, |line, (slot, of)| line.shown(field::BUCKET, format_args!("{slot}/{of}")));
+        line.maybe(self.overridden, |line, kind| line.text(field::OVERRIDE, kind.as_bytes()));
         line.number(field::GENERATION, self.generation);
         if self.overflow {
             line.word(field::OVERFLOW, "true");
@@ -321,22 +324,34 @@ impl Line<'_> {
         self.name(name);
         let quote: &[u8] = if self.json { b"\"" } else { b"" };
         self.out.extend_from_slice(quote);
-        let (seconds, milliseconds) = (unix_ms / 1000, unix_ms % 1000);
-        let (year, month, day) = civil_date(seconds / 86_400);
-        let parts = [
-            (year, 4, b'-'),
-            (month, 2, b'-'),
-            (day, 2, b'T'),
-            (seconds / 3600 % 24, 2, b':'),
-            (seconds / 60 % 60, 2, b':'),
-            (seconds % 60, 2, b'.'),
-            (milliseconds, 3, b'Z'),
-        ];
-        for (value, width, behind) in parts {
-            push_decimal(self.out, value, width);
-            self.out.push(behind);
-        }
+        push_time(self.out, unix_ms);
         self.out.extend_from_slice(quote);
+    }
+}
+
+/// Writes a time in milliseconds since the epoch as RFC 3339 in UTC.
+pub fn timestamp(unix_ms: u64) -> String {
+    let mut out = Vec::with_capacity(24);
+    push_time(&mut out, unix_ms);
+    // Digits and punctuation only.
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn push_time(out: &mut Vec<u8>, unix_ms: u64) {
+    let (seconds, milliseconds) = (unix_ms / 1000, unix_ms % 1000);
+    let (year, month, day) = civil_date(seconds / 86_400);
+    let parts = [
+        (year, 4, b'-'),
+        (month, 2, b'-'),
+        (day, 2, b'T'),
+        (seconds / 3600 % 24, 2, b':'),
+        (seconds / 60 % 60, 2, b':'),
+        (seconds % 60, 2, b'.'),
+        (milliseconds, 3, b'Z'),
+    ];
+    for (value, width, behind) in parts {
+        push_decimal(out, value, width);
+        out.push(behind);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Counter, Gauge};
+use super::{Counter, Gauge, Tally};
 
 /// How an attempt to reload ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +14,13 @@ pub enum Reload {
     Rejected,
     /// The content had not changed.
     Unchanged,
+    /// The set is good and waits for the end of a restore.
+    Held,
 }
 
 impl Reload {
     /// All results, by discriminant.
-    pub const ALL: [Self; 3] = [Self::Published, Self::Rejected, Self::Unchanged];
+    pub const ALL: [Self; 4] = [Self::Published, Self::Rejected, Self::Unchanged, Self::Held];
 
     /// Names the result in metric labels.
     pub const fn as_str(self) -> &'static str {
@@ -26,11 +28,15 @@ impl Reload {
             Self::Published => "published",
             Self::Rejected => "rejected",
             Self::Unchanged => "unchanged",
+            Self::Held => "held",
         }
     }
 }
 
-/// What the control plane counts; only its thread writes.
+/// The label of each kind of override, in the order of [`ControlMetrics::overrides`].
+pub(super) const OVERRIDE_KINDS: [&str; 4] = ["kill_all", "kill", "pin", "split"];
+
+/// What the control plane counts; one thread writes at a time.
 #[derive(Debug, Default)]
 pub struct ControlMetrics {
     /// The generation in force.
@@ -51,6 +57,16 @@ pub struct ControlMetrics {
     pub dns_failures: Counter,
     /// Names that are resolved in the background.
     pub dns_names: Gauge,
+    /// Overrides in force, by the order in which they are asked: kill-all, kill, pin, split.
+    pub overrides: [Gauge; OVERRIDE_KINDS.len()],
+    /// Overrides that do not apply to the files in force.
+    pub overrides_misfit: Gauge,
+    /// 1 while overrides are in force that are not on disk.
+    pub overrides_undurable: Gauge,
+    /// The generation whose rules a restore holds; 0 without one.
+    pub restored: Gauge,
+    /// Entries of the history that never came to disk.
+    pub history_lost: Tally,
     /// 1 when `/readyz` says yes.
     pub ready: Gauge,
     reloads: [Counter; Reload::ALL.len()],

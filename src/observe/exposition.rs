@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 
+use super::control::OVERRIDE_KINDS;
 use super::leg::{BOUNDS, CLASSES, LegKey, LegMetrics, LegName};
 use super::names::{self, Family, Kind};
 use super::{
@@ -102,6 +103,14 @@ pub(super) fn control(page: &mut Page, control: &ControlMetrics) {
     page.single(names::ROUTES, &[], control.routes.value());
     page.single(names::UPSTREAMS, &[], control.upstreams.value());
     page.single(names::HASHING, &[("generation", last.hashing)], 1);
+    page.family(names::OVERRIDES);
+    for (kind, gauge) in OVERRIDE_KINDS.iter().zip(&control.overrides) {
+        page.sample(names::OVERRIDES, "", &[("kind", kind)], gauge.value());
+    }
+    page.single(names::OVERRIDES_MISFIT, &[], control.overrides_misfit.value());
+    page.single(names::OVERRIDES_UNDURABLE, &[], control.overrides_undurable.value());
+    page.single(names::RESTORED, &[], control.restored.value());
+    page.single(names::HISTORY_LOST, &[], control.history_lost.value());
     page.single(names::READY, &[], control.ready.value());
     page.single(names::ADDRESS_UPDATES, &[], control.address_updates.value());
     page.single(names::DNS_FAILURES, &[], control.dns_failures.value());

@@ -18,7 +18,7 @@ mod spool;
 mod tls;
 mod worker;
 
-pub use access::{AccessLog, AccessRecord, AccessWriter, LogFormat};
+pub use access::{AccessLog, AccessRecord, AccessWriter, LogFormat, timestamp};
 pub use cell::{Counter, Gauge, Tally};
 pub use control::{ControlMetrics, Reload};
 pub use health::{EndpointStatus, HealthSource, UpstreamStatus};

@@ -35,6 +35,11 @@ families! {
     ROUTES Gauge "banyan_config_routes" "Routes in force.";
     UPSTREAMS Gauge "banyan_config_upstreams" "Upstreams in force.";
     HASHING Gauge "banyan_config_hashing_info" "Always 1; the hash generation of fractional.";
+    OVERRIDES Gauge "banyan_overrides_in_force" "Overrides in force, by kind.";
+    OVERRIDES_MISFIT Gauge "banyan_overrides_not_applicable" "Overrides that do not apply to the files in force; they are kept.";
+    OVERRIDES_UNDURABLE Gauge "banyan_overrides_not_durable" "1 while overrides are in force that are not on disk.";
+    RESTORED Gauge "banyan_restore_generation" "The generation whose rules a restore holds; 0 without one.";
+    HISTORY_LOST Counter "banyan_history_lost_entries_total" "Entries of the history that could not be written.";
     READY Gauge "banyan_ready" "1 while the router takes traffic.";
     ADDRESS_UPDATES Counter "banyan_dns_address_updates_total" "Generations published because addresses changed.";
     DNS_FAILURES Counter "banyan_dns_failures_total" "Attempts to resolve a name that failed; the last good addresses stay.";
@@ -110,6 +115,8 @@ pub mod field {
     pub const REASON: &str = "reason";
     /// The slot of the targeting key and how many there are, such as `12/100`.
     pub const BUCKET: &str = "bucket";
+    /// The kind of override that decided: `kill_all`, `kill`, `pin` or `split`.
+    pub const OVERRIDE: &str = "override";
     /// The generation that decided.
     pub const GENERATION: &str = "generation";
     /// Present and `true` when the fallback served because the chosen upstream was full.

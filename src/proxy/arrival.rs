@@ -74,8 +74,9 @@ pub(super) fn start(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr,
     let state = StreamState::new(worker.limits());
     let key = worker.streams.borrow_mut().insert(Arc::clone(&state));
     let place = Place { worker: Rc::clone(worker), state, key, counted: address.ip() };
+    // Each stage in a box of its own: an idle connection must not keep the room that a handshake took (rule L12).
     tokio::task::spawn_local(async move {
-        if let Some(arrival) = arrive(place, stream, address, transport).await {
+        if let Some(arrival) = Box::pin(arrive(place, stream, address, transport)).await {
             connection::serve(arrival).await;
         }
     });

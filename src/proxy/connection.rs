@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -93,16 +93,16 @@ impl Connection {
     }
 }
 
-/// Serves a connection that has arrived.
-pub(super) async fn serve(arrival: Arrival) {
+/// Serves a connection that has arrived; the future takes no more room than its protocol needs.
+pub(super) fn serve(arrival: Arrival) -> Pin<Box<dyn Future<Output = ()>>> {
     let Arrival { place, stream, address, security, protocol } = arrival;
     let (worker, state) = (Rc::clone(&place.worker), Arc::clone(&place.state));
     let peer = Peer::new(address.ip(), security.is_some(), &worker.shared.options.policy);
     let connection =
         Rc::new(Connection { worker, state, address, peer, security, requests: Cell::new(0), _place: place });
     match protocol {
-        Protocol::Http1 => serve_http1(connection, stream).await,
-        Protocol::Http2 => http2::serve(connection, stream).await,
+        Protocol::Http1 => Box::pin(serve_http1(connection, stream)),
+        Protocol::Http2 => Box::pin(http2::serve(connection, stream)),
     }
 }
 

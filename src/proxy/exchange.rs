@@ -16,7 +16,7 @@ use super::view::View;
 use crate::clock::{self, Watch};
 use crate::decision::{Decision, FlagOutcome};
 use crate::fault::{Fault, Side};
-use crate::flag::{ErrorCode, Reason};
+use crate::flag::{ErrorCode, OverrideKind, Reason};
 use crate::forward::BodyProgress;
 use crate::head::{Added, names};
 use crate::health::Slot;
@@ -59,6 +59,7 @@ struct Line {
     reason: Option<Reason>,
     overflow: bool,
     bucket: Option<(u32, u32)>,
+    overridden: Option<OverrideKind>,
 }
 
 impl Exchange {
@@ -83,6 +84,7 @@ impl Exchange {
                 reason: None,
                 overflow: false,
                 bucket: None,
+                overridden: None,
             })
         });
         Box::new(Self {
@@ -116,6 +118,7 @@ impl Exchange {
         }
         if let (Some(line), Some(outcome)) = (&mut self.line, &decision.flag) {
             line.reason = Some(outcome.reason);
+            line.overridden = outcome.overridden;
             line.overflow = outcome.overflow;
             line.bucket = outcome.bucket.map(|bucket| (bucket.slot, bucket.of));
         }
@@ -289,6 +292,7 @@ impl Exchange {
             variant: labels.and_then(|labels| labels.variant.as_deref()),
             reason: line.reason.map(Reason::as_str),
             bucket: line.bucket,
+            overridden: line.overridden.map(OverrideKind::as_str),
             generation: self.view.snapshot.generation,
             overflow: line.overflow,
             upstream: labels.map(|labels| &*labels.upstream),
@@ -339,6 +343,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         variant: None,
         reason: None,
         bucket: None,
+        overridden: None,
         generation: worker.shared.store.snapshot().generation,
         overflow: false,
         upstream: None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::decision::FlagOutcome;
-use crate::flag::Reason;
+use crate::flag::{OverrideKind, Reason};
 use crate::forward::Pool;
 use crate::health::HealthRegistry;
 use crate::observe::{LegMetrics, WorkerMetrics};
@@ -23,6 +23,9 @@ pub(super) struct View {
     legs: Vec<OnceCell<Box<LegView>>>,
 }
 
+/// What a header says besides its leg and generation: the kind of override, the reason, and whether it overflowed.
+type Shown = (OverrideKind, Reason, bool);
+
 /// What a worker made for a leg when it first served it.
 #[derive(Debug)]
 pub(super) struct LegView {
@@ -30,6 +33,8 @@ pub(super) struct LegView {
     pub metrics: Arc<LegMetrics>,
     /// The `Banyan-Decision` value for each reason, without and with overflow.
     decisions: [[OnceCell<HeaderValue>; Reason::ALL.len()]; 2],
+    /// The same where an override decided; for one outcome, as a leg rarely sees more at a time.
+    overridden: OnceCell<(Shown, HeaderValue)>,
 }
 
 impl View {
@@ -40,6 +45,10 @@ impl View {
         registry: &HealthRegistry,
         metrics: &Arc<WorkerMetrics>,
     ) -> Self {
+        if let Some(earlier) = earlier.filter(|view| Arc::ptr_eq(&view.snapshot.upstreams, &snapshot.upstreams)) {
+            // A change of overrides must not cost what a change of upstreams does.
+            return Self { snapshot: Arc::clone(snapshot), pools: earlier.pools.clone(), legs: legs(snapshot) };
+        }
         let pools = snapshot.upstreams.iter().map(|upstream| {
             let earlier = earlier.and_then(|view| view.pools.iter().find(|pool| pool.upstream().name == upstream.name));
             match earlier {
@@ -47,8 +56,7 @@ impl View {
                 changed => Rc::new(Pool::new(upstream, changed.map(|pool| &**pool), registry, metrics)),
             }
         });
-        let legs = (0..snapshot.rules.legs.len()).map(|_| OnceCell::new()).collect();
-        let view = Self { snapshot: Arc::clone(snapshot), pools: pools.collect(), legs };
+        let view = Self { snapshot: Arc::clone(snapshot), pools: pools.collect(), legs: legs(snapshot) };
         for pool in earlier.iter().flat_map(|view| &view.pools) {
             let next = view.pools.iter().find(|next| next.upstream().name == pool.upstream().name);
             if !next.is_some_and(|next| Rc::ptr_eq(next, pool)) {
@@ -74,7 +82,7 @@ impl View {
             let labels = &self.snapshot.rules.legs[id.0 as usize];
             let metrics =
                 metrics.leg(&labels.route, labels.flag.as_deref(), labels.variant.as_deref(), &labels.upstream);
-            Box::new(LegView { metrics, decisions: Default::default() })
+            Box::new(LegView { metrics, decisions: Default::default(), overridden: OnceCell::new() })
         })
     }
 }
@@ -85,19 +93,32 @@ impl LegView {
         if outcome.forced {
             return decision_value(route, outcome, generation);
         }
+        if let Some(kind) = outcome.overridden {
+            let shown = (kind, outcome.reason, outcome.overflow);
+            let make = || (shown, decision_value(route, outcome, generation));
+            return match self.overridden.get_or_init(make) {
+                (made, value) if *made == shown => value.clone(),
+                _ => decision_value(route, outcome, generation),
+            };
+        }
         self.decisions[usize::from(outcome.overflow)][outcome.reason as usize]
             .get_or_init(|| decision_value(route, outcome, generation))
             .clone()
     }
 }
 
+fn legs(snapshot: &Snapshot) -> Vec<OnceCell<Box<LegView>>> {
+    (0..snapshot.rules.legs.len()).map(|_| OnceCell::new()).collect()
+}
+
 /// Writes a decision as an RFC 9651 dictionary.
 fn decision_value(route: &str, outcome: &FlagOutcome<'_>, generation: u64) -> HeaderValue {
     let variant = outcome.variant.map_or_else(String::new, |variant| format!(" variant={},", quoted(variant)));
     let forced = if outcome.forced { ", forced" } else { "" };
+    let overridden = outcome.overridden.map_or_else(String::new, |kind| format!(", override=\"{}\"", kind.as_str()));
     let overflow = if outcome.overflow { ", overflow" } else { "" };
     let text = format!(
-        "flag={},{variant} reason=\"{}\", generation={generation}, route={}{forced}{overflow}",
+        "flag={},{variant} reason=\"{}\", generation={generation}, route={}{forced}{overridden}{overflow}",
         quoted(outcome.key),
         outcome.reason.as_str(),
         quoted(route)
@@ -132,6 +153,7 @@ mod tests {
             error: None,
             bucket: None,
             forced: false,
+            overridden: None,
             overflow: false,
         }
     }
@@ -142,6 +164,10 @@ mod tests {
         let expected =
             r#"flag="orders-migration", variant="live", reason="TARGETING_MATCH", generation=12, route="orders""#;
         assert_eq!(value, expected);
+        let killed =
+            FlagOutcome { variant: None, overridden: Some(OverrideKind::KillAll), ..outcome("orders-migration") };
+        let value = decision_value("orders", &killed, 12);
+        assert!(value.to_str().unwrap().ends_with(r#", override="kill_all""#), "{value:?}");
     }
 
     #[test]

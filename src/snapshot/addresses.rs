@@ -35,7 +35,12 @@ impl Snapshot {
             None => Arc::clone(upstream),
         });
         let upstreams = upstreams.collect();
-        changed.then(|| Self { generation, rules: Arc::clone(&self.rules), upstreams })
+        changed.then(|| Self {
+            generation,
+            rules: Arc::clone(&self.rules),
+            upstreams,
+            overrides: Arc::clone(&self.overrides),
+        })
     }
 }
 

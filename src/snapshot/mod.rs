@@ -1,12 +1,14 @@
 //! Owns the compiled, immutable configuration and its publication; it never reads a file.
 
 mod addresses;
+mod overrides;
 mod store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use addresses::Authority;
+pub use overrides::{Overrides, Ruling};
 pub use store::{Reader, Store};
 
 use crate::attribute::Attribute;
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub rules: Arc<Rules>,
     /// The upstreams with the addresses now known, by [`UpstreamId`].
     pub upstreams: Arc<[Arc<Upstream>]>,
+    /// What operators have laid over the flags.
+    pub overrides: Arc<Overrides>,
 }
 
 /// The part of a snapshot that follows from the files alone.
@@ -47,6 +51,16 @@ pub struct Rules {
     pub mapped: HashMap<Box<str>, Attribute>,
     /// Who may force a variant, and how.
     pub forcing: Option<Forcing>,
+}
+
+impl Rules {
+    /// Whether a request may have the attribute that rules call by this name.
+    pub fn may_ask(&self, name: &str) -> bool {
+        match Attribute::from_rule(name) {
+            Attribute::Mapped(mapped) => self.mapped.contains_key(&mapped),
+            _ => true,
+        }
+    }
 }
 
 /// Where the targeting key comes from: the first source that answers.

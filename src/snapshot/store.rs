@@ -1,6 +1,6 @@
 //! Owns the one pointer that publishing swaps; it never compiles and never drops a snapshot on a worker.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Cache};
 
@@ -29,16 +29,29 @@ impl Store {
 
     /// Switches all workers to `next`, and frees what no reader holds any more.
     pub fn publish(&self, next: Snapshot) {
-        let old = self.current.swap(Arc::new(next));
-        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+        self.swap(next);
         self.reap();
+    }
+
+    /// Switches all workers to `next` and frees nothing: [`Store::reap`] does, where nobody waits for it.
+    pub fn swap(&self, next: Snapshot) {
+        let old = self.current.swap(Arc::new(next));
+        self.lock().push(old);
     }
 
     /// Frees replaced snapshots that no reader holds any more; returns how many are still held.
     pub fn reap(&self) -> usize {
-        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        replaced.retain(|snapshot| Arc::strong_count(snapshot) > 1);
-        replaced.len()
+        let mut replaced = self.lock();
+        let free: Vec<_> = replaced.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1).collect();
+        let held = replaced.len();
+        // Freeing a large one takes a while, and a publication must not wait for it.
+        drop(replaced);
+        drop(free);
+        held
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The snapshot in force, for the control plane.

@@ -77,6 +77,7 @@ pub(crate) fn record<'a>() -> AccessRecord<'a> {
         variant: Some("live"),
         reason: Some("TARGETING_MATCH"),
         bucket: Some((12, 100)),
+        overridden: Some("split"),
         generation: 3,
         overflow: false,
         upstream: Some("orders"),
@@ -105,12 +106,12 @@ pub(crate) fn logged(format: LogFormat, sample: f64, records: &[AccessRecord<'_>
 
 #[test]
 fn a_json_line_says_everything() {
-    insta::assert_snapshot!(logged(LogFormat::Json, 1.0, &[record()]), @r#"{"time":"2024-02-29T12:34:56.789Z","request_id":"0123456789abcdef0011223344556677","trace_id":"0af7651916cd43dd8448eb211c80319c","client":"192.0.2.7","method":"GET","host":"shop.example","path":"/api/orders/7","protocol":"HTTP/1.1","status":200,"route":"orders","flag":"orders-migration","variant":"live","reason":"TARGETING_MATCH","bucket":"12/100","generation":3,"upstream":"orders","endpoint":"127.0.0.1:9002","reused":true,"request_bytes":0,"response_bytes":1234,"duration_ms":12.034,"first_byte_ms":11.900}"#);
+    insta::assert_snapshot!(logged(LogFormat::Json, 1.0, &[record()]), @r#"{"time":"2024-02-29T12:34:56.789Z","request_id":"0123456789abcdef0011223344556677","trace_id":"0af7651916cd43dd8448eb211c80319c","client":"192.0.2.7","method":"GET","host":"shop.example","path":"/api/orders/7","protocol":"HTTP/1.1","status":200,"route":"orders","flag":"orders-migration","variant":"live","reason":"TARGETING_MATCH","bucket":"12/100","override":"split","generation":3,"upstream":"orders","endpoint":"127.0.0.1:9002","reused":true,"request_bytes":0,"response_bytes":1234,"duration_ms":12.034,"first_byte_ms":11.900}"#);
 }
 
 #[test]
 fn a_text_line_says_the_same() {
-    insta::assert_snapshot!(logged(LogFormat::Text, 1.0, &[record()]), @"time=2024-02-29T12:34:56.789Z request_id=0123456789abcdef0011223344556677 trace_id=0af7651916cd43dd8448eb211c80319c client=192.0.2.7 method=GET host=shop.example path=/api/orders/7 protocol=HTTP/1.1 status=200 route=orders flag=orders-migration variant=live reason=TARGETING_MATCH bucket=12/100 generation=3 upstream=orders endpoint=127.0.0.1:9002 reused=true request_bytes=0 response_bytes=1234 duration_ms=12.034 first_byte_ms=11.900");
+    insta::assert_snapshot!(logged(LogFormat::Text, 1.0, &[record()]), @"time=2024-02-29T12:34:56.789Z request_id=0123456789abcdef0011223344556677 trace_id=0af7651916cd43dd8448eb211c80319c client=192.0.2.7 method=GET host=shop.example path=/api/orders/7 protocol=HTTP/1.1 status=200 route=orders flag=orders-migration variant=live reason=TARGETING_MATCH bucket=12/100 override=split generation=3 upstream=orders endpoint=127.0.0.1:9002 reused=true request_bytes=0 response_bytes=1234 duration_ms=12.034 first_byte_ms=11.900");
 }
 
 #[test]
@@ -122,6 +123,7 @@ fn what_is_not_known_is_left_out_and_a_fault_has_a_side() {
         variant: None,
         reason: None,
         bucket: None,
+        overridden: None,
         upstream: None,
         endpoint: None,
         first_byte: None,

@@ -32,7 +32,7 @@ pub(crate) fn kill(name: &str, text: &str, flag: &str) -> Made {
 pub(crate) fn set(name: &str, text: &str, flag: &str, weights: &[u32]) -> Made {
     edited(name, text, |editor, document| {
         let split = editor.split(flag, std::slice::from_ref(document))?.expect("a split");
-        assert_eq!(split.pairs.len(), weights.len());
+        assert_eq!(split.variants.len(), weights.len());
         editor.set_weights(&split, weights);
         Ok(())
     })

@@ -163,7 +163,7 @@ fn wrong_usage_exits_with_2_and_says_what_to_write() {
         (&["kill", "search-engine", "--all"], "cannot be used with"),
         (&["set", "search-engine"], "VARIANT=SHARE%"),
         (&["set", "search-engine", "modern=10"], "such as 10% or 0.5%"),
-        (&["set", "search-engine", "modern=0.0001%"], "the finest share is 0.001%"),
+        (&["set", "search-engine", "modern=0.0001%"], "at most three decimals"),
         (&["pin", "search-engine", "acme", "modern"], "as in tenant=acme"),
     ];
     for (arguments, message) in cases {

@@ -78,4 +78,13 @@ macro_rules! hold {
     };
 }
 
-hold!(request_head, response_head, route_matcher, upstream_response, upstream_chunks, flag_files, route_files);
+hold!(
+    request_head,
+    response_head,
+    route_matcher,
+    upstream_response,
+    upstream_chunks,
+    proxy_protocol,
+    flag_files,
+    route_files
+);

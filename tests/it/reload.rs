@@ -375,7 +375,8 @@ fn the_last_good_files_are_kept() {
     plane.wait_for(Reload::Rejected);
     assert_eq!(kept_route().as_deref(), Some("fourth"));
     plane.handle.join();
-    let copies = fs::read_dir(&state_dir).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
+    let is_copy = |path: PathBuf| path.is_dir() && path.file_name().unwrap().to_str().unwrap().starts_with("last-good");
+    let copies = fs::read_dir(&state_dir).unwrap().filter(|entry| is_copy(entry.as_ref().unwrap().path())).count();
     assert_eq!(copies, 2, "one copy, and the link to it");
 }
 

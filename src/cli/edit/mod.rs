@@ -85,6 +85,7 @@ pub(super) fn run(args: &EditArgs, verb: &'static str, plan: impl FnOnce(&Files)
         Ok(()) => std::mem::take(&mut shown.report),
         Err(report) => report,
     };
+    shown.name_break_glass();
     shown.print(args.json)
 }
 
@@ -97,7 +98,8 @@ fn edit(args: &EditArgs, plan: impl FnOnce(&Files) -> Result<Plan, Refused>, sho
         ..SettingOptions::default()
     };
     let settings = settle(&options, std::iter::empty())?;
-    // From the first look to the last rename, so that two edits follow each other.
+    shown.state = Some(settings.state.clone());
+    // From the first look at the files to the last exchange, so that two edits follow each other.
     let _lock = if args.dry_run { None } else { Some(EditLock::take(&settings.flags)?) };
     let files = Files::read(&settings)?;
     let Plan { edits, attributes } = plan(&files)?;
@@ -122,8 +124,13 @@ fn edit(args: &EditArgs, plan: impl FnOnce(&Files) -> Result<Plan, Refused>, sho
 fn write(edits: &[Edited], shown: &mut Shown) -> Result<(), Report> {
     let replacements: Result<Vec<_>, _> = edits.iter().map(Replacement::write).collect();
     for (replacement, edited) in replacements?.into_iter().zip(edits) {
-        replacement.commit()?;
+        let durable = replacement.commit()?;
         shown.written.push(edited.before.path.clone());
+        if let Err(why) = durable {
+            let message =
+                format!("`{}` is written, but may not survive a power loss: {why}", edited.before.path.display());
+            shown.report.push(Diagnostic::new(config::Severity::Warning, "not-durable", None, message));
+        }
     }
     Ok(())
 }
@@ -184,6 +191,7 @@ impl Files {
 
     /// Who moves, for every flag that changes.
     fn moves(&self, after: &Snapshot, attributes: &[(String, String)]) -> Vec<FlagMoves> {
+        // By what is compiled, not by what was asked for: what an edit reached is what counts.
         let pairs = self.before.rules.flags.iter().filter_map(|before| {
             let id = after.rules.flag_ids.get(&before.key)?;
             let after = after.rules.flags.get(id.0 as usize)?;

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::{REFUSED, print};
-use crate::config::{Format, Report, visible};
+use crate::config::{Diagnostic, Format, Report, Severity, visible};
+use crate::control::BREAK_GLASS_FILE;
 use crate::flag::Move;
 
 /// How many flags are listed with their moves; JSON has all.
@@ -18,6 +19,8 @@ pub(super) struct Shown {
     verb: &'static str,
     reason: Option<String>,
     dry_run: bool,
+    /// The router's state directory, once the settings are known.
+    pub(super) state: Option<PathBuf>,
     /// The files that change, each with its difference.
     pub(super) files: Vec<(PathBuf, String)>,
     /// The files that were written.
@@ -45,6 +48,7 @@ impl Shown {
             verb,
             reason,
             dry_run,
+            state: None,
             files: Vec::new(),
             written: Vec::new(),
             moves: Vec::new(),
@@ -53,12 +57,31 @@ impl Shown {
         }
     }
 
+    /// Says what is left when a kill cannot be written: the file that a router looks for whatever its flag files say.
+    pub(super) fn name_break_glass(&mut self) {
+        let mistaken = self.report.diagnostics.iter().any(|found| found.code == "unknown-flag");
+        let Some(state) = self.state.as_ref().filter(|_| self.verb == "kill" && self.report.has_errors() && !mistaken)
+        else {
+            return;
+        };
+        let message = "a running router can be told without its flag files, for all flags at once";
+        let found = Diagnostic::new(Severity::Note, "break-glass", None, message);
+        let file = state.join(BREAK_GLASS_FILE);
+        self.report.push(
+            found.help(format!(
+                "`touch {}`, in the state directory of that router; remove it to go back",
+                file.display()
+            )),
+        );
+    }
+
     /// Prints it, and says by the exit code whether the edit was done.
     pub(super) fn print(&self, json: bool) -> ExitCode {
         print(&if json { self.to_json() } else { self.to_text() });
         if self.report.has_errors() { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
     }
 
+    /// One JSON object with the same members whatever the outcome.
     fn to_json(&self) -> String {
         let paths = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
         let files = self.files.iter().map(|(path, diff)| json!({"path": path.display().to_string(), "diff": diff}));
@@ -77,6 +100,7 @@ impl Shown {
         format!("{object:#}\n")
     }
 
+    /// The difference first, then who moves, then findings, and last what became of it.
     fn to_text(&self) -> String {
         let mut text = String::new();
         for (_, diff) in &self.files {
@@ -117,12 +141,14 @@ impl Shown {
         }
     }
 
+    /// What became of it; a script reads the exit code, a person this.
     fn write_end(&self, text: &mut String) {
         // Writing to a string cannot fail.
         let _ = if self.report.has_errors() {
             match self.written.as_slice() {
                 [] => writeln!(text, "refused: nothing was written"),
-                _ => writeln!(text, "refused in the middle"),
+                // Another file was changed by others between two exchanges.
+                _ => writeln!(text, "refused in the middle: only these were written"),
             }
         } else if self.files.is_empty() {
             writeln!(text, "nothing to do: the files say so already")
@@ -141,6 +167,7 @@ impl Shown {
 }
 
 impl FlagMoves {
+    /// How many do not stay.
     fn moved(&self) -> u32 {
         self.moves.iter().map(|found| found.keys).sum()
     }

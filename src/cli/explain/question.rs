@@ -160,6 +160,7 @@ fn decided(snapshot: &Snapshot, head: &Head<'_>, decision: &Decision<'_>) -> Dec
         // The fresh key of an issued cookie is another one each time, so its slot says nothing.
         bucket: outcome.bucket.filter(|_| !matches!(decided.key, Some(KeyOrigin::Issued))),
         forced: outcome.forced,
+        overridden: outcome.overridden,
     });
     decided
 }
@@ -172,9 +173,16 @@ fn why(snapshot: &Snapshot, decision: &Decision<'_>, evaluated: Option<crate::fl
     let Some(outcome) = &decision.flag else {
         return String::new();
     };
-    let forced = if outcome.forced { ", forced by a header" } else { "" };
+    let forced = match (outcome.forced, outcome.overridden) {
+        (true, _) => ", forced by a header",
+        (false, Some(_)) => ", by an override",
+        (false, None) => "",
+    };
     match (outcome.variant, outcome.reason) {
         (Some(variant), _) => format!("the variant `{variant}` leads there{forced}"),
+        (None, crate::flag::Reason::Disabled) if outcome.overridden.is_some() => {
+            "an override kills the flag: the fallback serves".to_owned()
+        }
         (None, crate::flag::Reason::Disabled) => "the flag is disabled: the fallback serves".to_owned(),
         (None, crate::flag::Reason::Error) => {
             let flag = snapshot.rules.flags.get(flag.0 as usize);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::flag::Bucket;
+use crate::flag::{Bucket, OverrideKind};
 
 /// What the router would do with a request.
 pub(super) struct Answer {
@@ -52,6 +52,7 @@ pub(super) struct Outcome {
     pub(super) error: Option<&'static str>,
     pub(super) bucket: Option<Bucket>,
     pub(super) forced: bool,
+    pub(super) overridden: Option<OverrideKind>,
 }
 
 /// What one rule said.
@@ -92,6 +93,7 @@ impl Answer {
             "refused": self.outcome.as_ref().err(),
             "error": flag.and_then(|flag| flag.error),
             "forced": flag.is_some_and(|flag| flag.forced),
+            "override": flag.and_then(|flag| flag.overridden).map(OverrideKind::as_str),
             "bucket": flag.and_then(|flag| flag.bucket).map(|bucket| json!({"slot": bucket.slot, "of": bucket.of})),
             "targeting_key": key.map(KeyOrigin::to_json),
             "path": decided.map(|decided| &decided.path),
@@ -152,7 +154,8 @@ impl Decided {
             }
             let variant = flag.variant.as_deref().unwrap_or("none");
             let error = flag.error.map_or_else(String::new, |error| format!(", {error}"));
-            row(text, "variant", &format!("{variant} ({}{error})", flag.reason));
+            let by = flag.overridden.map_or_else(String::new, |kind| format!(", override {}", kind.as_str()));
+            row(text, "variant", &format!("{variant} ({}{error}{by})", flag.reason));
         }
         row(text, "upstream", &format!("{}: {}", self.upstream, self.why));
         if let Some(overflow) = &self.overflow {

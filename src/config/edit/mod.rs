@@ -10,7 +10,7 @@ mod split;
 
 use std::sync::Arc;
 
-pub use split::{PairDoc, SplitDoc};
+pub use split::SplitDoc;
 
 use super::{ConfigFile, Diagnostic, Kind, Node, Place, Report, did_you_mean, parse};
 use layout::Style;

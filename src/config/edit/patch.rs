@@ -61,6 +61,7 @@ fn changes(text: &str, splices: &[Splice], old: &[&str], new: &[&str]) -> Vec<Ch
     let line = |at: usize| begins.partition_point(|begin| *begin <= at) - 1;
     let mut touched: Vec<Range<usize>> = Vec::new();
     for splice in splices {
+        // Whole lines that are put in touch the line that they push down; narrowing frees it again.
         let range = line(splice.start)..(line(splice.end) + 1).min(old.len());
         match touched.last_mut() {
             Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
@@ -68,6 +69,7 @@ fn changes(text: &str, splices: &[Splice], old: &[&str], new: &[&str]) -> Vec<Ch
         }
     }
     let mut changes = Vec::with_capacity(touched.len());
+    // How many lines more the new text has up to here.
     let mut grown: isize = 0;
     let mut splices = splices.iter().peekable();
     for range in touched {
@@ -85,6 +87,7 @@ fn changes(text: &str, splices: &[Splice], old: &[&str], new: &[&str]) -> Vec<Ch
     changes
 }
 
+/// Leaves out lines at both ends that are the same: a splice within a line may touch more than it changes.
 fn narrowed(mut before: Range<usize>, mut after: Range<usize>, old: &[&str], new: &[&str]) -> Change {
     while !before.is_empty() && !after.is_empty() && old[before.start] == new[after.start] {
         before.start += 1;
@@ -97,6 +100,7 @@ fn narrowed(mut before: Range<usize>, mut after: Range<usize>, old: &[&str], new
     Change { before, after }
 }
 
+/// Writes changes that are near each other, with the lines between and around them.
 fn write_hunk(shown: &mut String, hunk: &[Change], old: &[&str], new: &[&str]) {
     let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { return };
     let lead = first.before.start.min(CONTEXT_LINES);
@@ -121,6 +125,7 @@ fn counted(lines: &Range<usize>) -> String {
     if lines.len() == 1 { first.to_string() } else { format!("{first},{}", lines.len()) }
 }
 
+/// Writes a line without its `\r`, which a terminal would obey; JSON and the file have it.
 fn write_line(shown: &mut String, sign: char, line: &str) {
     let (text, ended) = line.strip_suffix('\n').map_or((line, false), |text| (text, true));
     let text = text.strip_suffix('\r').unwrap_or(text);

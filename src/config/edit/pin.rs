@@ -1,5 +1,7 @@
 //! Owns a pin: a condition put before all else in a flag's rule, whose other bytes stay.
 
+use std::cmp::Ordering;
+
 use super::layout::{self, Style, flow};
 use super::patch::Splice;
 use super::split::whole_lines;
@@ -27,6 +29,8 @@ impl FlagEditor<'_> {
             }
             Some((at, key, rule)) => {
                 let path = [&found.path[..], &[at]].concat();
+                // An `if` asks its conditions in order: one more at its front says the same as another `if` around it,
+                // and the lines below stay where they are.
                 match entry(rule, "if").map(|(.., operands)| (operands, operands.as_list())) {
                     Some((_, Some([first, second, ..]))) if same_condition(first, pin) && is_name(second) => {
                         self.repin(&path, second, variant);
@@ -60,6 +64,7 @@ impl FlagEditor<'_> {
             let line = layout::next_line(text, behind);
             let blank = if text[behind..].starts_with(' ') { "" } else { " " };
             let rest = text[behind..line].trim_start();
+            // Where each item has a line of its own, so has the new one.
             if rest.is_empty() || rest.starts_with('#') {
                 let indent = layout::indentation(text, first.place.start);
                 let lines = [condition, variant].map(|node| format!("{indent}{},", flow(node)));
@@ -111,17 +116,21 @@ impl FlagEditor<'_> {
         let [condition, variant] = pin;
         let lines = in_block(condition, variant, style, &indent);
         self.splices.push(whole_lines(text, begin, lines.into_iter(), style));
+        let first = layout::line_start(text, rule.place.start);
         let mut line = begin;
         while line < end {
-            let shift = match line.cmp(&layout::line_start(text, rule.place.start)) {
-                std::cmp::Ordering::Less => style.level(),
-                std::cmp::Ordering::Equal => format!("{}- ", style.level()),
-                std::cmp::Ordering::Greater => format!("{}  ", style.level()),
+            let level = style.level();
+            let (at, text_before) = match line.cmp(&first) {
+                // Comments above the rule go where its dash is.
+                Ordering::Less => (line, level),
+                Ordering::Equal => (rule.place.start, format!("{level}- ")),
+                // Every line by as much, so that blocks of text within keep their own indentation.
+                Ordering::Greater => (line, format!("{level}  ")),
             };
             let next = layout::next_line(text, line);
+            // Empty lines stay empty.
             if !text[line..next].trim_end_matches(['\r', '\n']).is_empty() {
-                let at = if shift.ends_with("- ") { rule.place.start } else { line };
-                self.splices.push(Splice { start: at, end: at, text: shift });
+                self.splices.push(Splice { start: at, end: at, text: text_before });
             }
             line = next;
         }

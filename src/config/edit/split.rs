@@ -8,20 +8,11 @@ use crate::config::{Diagnostic, Kind, Node, Positions};
 /// A split as it stands in a file.
 #[derive(Debug)]
 pub struct SplitDoc {
-    /// The pairs in file order.
-    pub pairs: Vec<PairDoc>,
+    /// The variants of the pairs in file order; `None` where the rule computes one.
+    pub variants: Vec<Option<Box<str>>>,
     /// Where the operands are in the document.
     path: Vec<usize>,
     style: Style,
-}
-
-/// A pair of variant and weight as it stands in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairDoc {
-    /// The variant's name; `None` where the rule computes it.
-    pub variant: Option<Box<str>>,
-    /// The weight; 1 where none is written.
-    pub weight: u32,
 }
 
 /// The operands of a `fractional`, with the way to them.
@@ -45,8 +36,8 @@ impl FlagEditor<'_> {
         }
         match splits.as_slice() {
             [(path, operands)] => {
-                let pairs = pairs(operands).map(pair).collect::<Result<_, _>>()?;
-                Ok(Some(SplitDoc { pairs, path: path.clone(), style: self.style(&found) }))
+                let variants = pairs(operands).map(variant).collect::<Result<_, _>>()?;
+                Ok(Some(SplitDoc { variants, path: path.clone(), style: self.style(&found) }))
             }
             [] => {
                 let message =
@@ -76,6 +67,7 @@ impl FlagEditor<'_> {
         let first = operands.as_list().map_or(0, |list| list.len() - pairs(operands).count());
         let placed: Vec<_> = pairs(operands).zip(weights).enumerate().map(|(at, found)| (at + first, found)).collect();
         for (number, (pair, weight)) in placed {
+            // A weight that says the same in another form, such as 1e1, stays as it is written.
             let path = [&split.path[..], &[number]].concat();
             match pair.as_list() {
                 Some([_, written]) if is_number(written, *weight) => {}
@@ -216,36 +208,25 @@ fn pairs(operands: &Node) -> impl Iterator<Item = &Node> {
     operands.as_list().unwrap_or_default().iter().filter(|operand| operand.as_list().is_some())
 }
 
-fn pair(node: &Node) -> Result<PairDoc, Box<Diagnostic>> {
-    let (variant, weight) = match node.as_list().unwrap_or_default() {
-        [variant] => (variant, 1),
-        [variant, weight] => (variant, whole(weight)?),
+/// The variant of a pair, whose weight must stand there.
+fn variant(pair: &Node) -> Result<Option<Box<str>>, Box<Diagnostic>> {
+    let variant = match pair.as_list().unwrap_or_default() {
+        [variant] => variant,
+        [variant, Node { kind: Kind::Number(_), .. }] => variant,
+        [_, weight] => {
+            let message = "the rule computes this weight";
+            return Err(refuse("computed-weight", &weight.place, message, "edit the rule by hand"));
+        }
         _ => {
-            return Err(refuse(
-                "bad-pair",
-                &node.place,
-                "this is not a pair of variant and weight",
-                "write `[live, 10]`",
-            ));
+            let message = "this is not a pair of variant and weight";
+            return Err(refuse("bad-pair", &pair.place, message, "write `[live, 10]`"));
         }
     };
-    let variant = match &variant.kind {
+    Ok(match &variant.kind {
         Kind::Str { text, .. } => Some(text.clone()),
         Kind::Bool(value) => Some(value.to_string().into()),
         Kind::Number(number) => Some(number.to_string().into()),
         _ => None,
-    };
-    Ok(PairDoc { variant, weight })
-}
-
-fn whole(weight: &Node) -> Result<u32, Box<Diagnostic>> {
-    let number = match &weight.kind {
-        Kind::Number(number) => number.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=2e9).contains(number)),
-        _ => None,
-    };
-    // In range, so the cast is exact.
-    number.map(|number| number as u32).ok_or_else(|| {
-        refuse("computed-weight", &weight.place, "the rule computes this weight", "edit the rule by hand")
     })
 }
 
@@ -261,6 +242,7 @@ fn collect<'d>(node: &'d Node, path: &mut Vec<usize>, found: &mut Vec<Fractional
     if let Some(("fractional", operands)) = operation(node) {
         found.push(([&path[..], &[0]].concat(), operands));
     }
+    // Also what only looks like an operator: one too many is refused, one too few would be edited by mistake.
     let children: Vec<&Node> = match &node.kind {
         Kind::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
         Kind::List(items) => items.iter().collect(),

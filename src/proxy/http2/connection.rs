@@ -42,6 +42,8 @@ struct Serving {
     server: server::Connection<ClientStream, Bytes>,
     /// GOAWAY has been sent: no new streams.
     leaving: bool,
+    /// The watch knows the task.
+    known: bool,
 }
 
 /// How it ended, beside in order.
@@ -70,7 +72,8 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
             state.watch.stop(Wait::Head);
             connection.worker.metrics.http2_connections.increment();
             let shared = Rc::default();
-            let mut serving = Serving { connection: Rc::clone(&connection), shared, server, leaving: false };
+            let mut serving =
+                Serving { connection: Rc::clone(&connection), shared, server, leaving: false, known: false };
             connection.await_request();
             poll_fn(|cx| serving.poll(cx)).await
         }
@@ -125,7 +128,10 @@ fn expired(state: &StreamState) -> Option<Wait> {
 
 impl Serving {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        self.connection.state.watch.set_waker(cx.waker());
+        if !self.known {
+            self.connection.state.watch.set_waker(cx.waker());
+            self.known = true;
+        }
         if let Some(wait) = expired(&self.connection.state) {
             if wait != Wait::KeepAlive {
                 return Poll::Ready(Err(End::Expired(wait)));

@@ -159,14 +159,18 @@ impl Sending<'_> {
         if let Answer::Tunnel(tunnel) = &mut self.body {
             tunnel.poll_up(cx);
         }
-        loop {
-            // Nothing is taken from the upstream that the client has no room for (CVE-2019-9517).
-            let room = match ready!(self.poll_room(cx)) {
-                Ok(room) => room,
-                Err(cut) => return Poll::Ready(Err(cut)),
-            };
+        // While the socket takes nothing, the connection's own deadline runs.
+        while self.shared.outbox.has_room(self.outbox_bytes_max, cx.waker()) {
             let ended = match std::mem::replace(&mut self.rest, Rest::Nothing) {
-                Rest::Data(data, last) => self.hand_over(data, last, room),
+                Rest::Data(data, last) => match self.poll_room(data.len(), cx) {
+                    Poll::Ready(Ok(room)) => self.hand_over(data, last, room),
+                    Poll::Ready(Err(cut)) => Some(Err(cut)),
+                    Poll::Pending => {
+                        self.rest = Rest::Data(data, last);
+                        return Poll::Pending;
+                    }
+                },
+                // One part is taken from the upstream before the client has room for it, and no more (CVE-2019-9517).
                 Rest::Nothing => {
                     let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
                     self.take(frame)
@@ -176,21 +180,14 @@ impl Sending<'_> {
                 return Poll::Ready(ended);
             }
         }
+        Poll::Pending
     }
 
     /// Waits until the client takes at least a byte, for as long as it may stand still.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Cut>> {
-        if !self.shared.outbox.has_room(self.outbox_bytes_max, cx.waker()) {
-            // The connection's own deadline runs while its socket takes nothing.
-            return Poll::Pending;
-        }
-        let wanted = match &self.rest {
-            Rest::Data(data, _) => data.len(),
-            Rest::Nothing => 1,
-        };
+    fn poll_room(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<Result<usize, Cut>> {
         self.send.reserve_capacity(wanted);
         let mut room = self.send.capacity();
-        if room == 0 {
+        if room == 0 && wanted > 0 {
             let polled = self.send.poll_capacity(cx);
             if polled.is_pending() && !self.watch.is_waiting(Wait::Write) {
                 self.watch.start(Wait::Write, self.write_stall_timeout_ms);

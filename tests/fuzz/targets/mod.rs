@@ -3,6 +3,7 @@
 //! `tests/it/fuzz.rs` runs them on the committed corpus and on random mutations of it; the crate in this folder runs
 //! them under libFuzzer, guided by coverage (docs/security.md, Judges).
 
+mod announcement;
 mod files;
 mod heads;
 mod paths;
@@ -18,6 +19,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("route_matcher", paths::matcher),
     ("upstream_response", wire::response),
     ("upstream_chunks", wire::chunked),
+    ("proxy_protocol", announcement::header),
     ("flag_files", files::flags),
     ("route_files", files::routes),
 ];

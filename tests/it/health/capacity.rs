@@ -64,7 +64,7 @@ fn never_more_than_requests_max_are_under_way_over_all_workers() {
             .collect();
         // Those above the limit are answered while all others still wait: nothing queues.
         router.wait_for_metric("banyan_limit_hits_total", &["limit=\"upstream_requests\""], f64::from(round * 33));
-        wait_until("the others are with the origin", || gate.origin.requests().len() >= 7 * round as usize);
+        wait_until("those under way to arrive", || gate.origin.requests().len() >= 7 * round as usize);
         assert_eq!((under_way(&router), gate.origin.requests().len()), (7.0, 7 * round as usize));
         gate.let_through(7);
         let answers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();

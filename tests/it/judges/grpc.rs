@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use super::{Judge, python};
+use crate::support::router::Setup;
 
 /// Starts the gRPC server, and says where it is.
 fn server() -> (Judge, SocketAddr) {
@@ -28,7 +29,11 @@ fn compare(direct: SocketAddr, proxied: SocketAddr) {
 }
 
 #[test]
-fn the_scenes_are_the_same_when_played_twice() {
+fn grpc_through_the_router_equals_direct_grpc() {
     let (_server, direct) = server();
-    compare(direct, direct);
+    let router = Setup::upstream(direct, "protocol: h2c").arguments(&["--access-log", "off"]).start();
+    compare(direct, router.listen);
+    for side in ["router", "upstream"] {
+        assert_eq!(router.metric("banyan_faults_total", &[&format!("side=\"{side}\"")]), 0.0, "{}", router.metrics());
+    }
 }

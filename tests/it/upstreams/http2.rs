@@ -176,3 +176,12 @@ fn an_upstream_of_http_1_is_a_bad_gateway() {
     assert_eq!(router.get("/").status(), 502);
     assert!(origin.requests().iter().all(|request| !request.line.ends_with("HTTP/1.1")));
 }
+
+#[test]
+fn health_is_asked_in_the_upstreams_own_protocol() {
+    let origin = Http2Origin::plain();
+    let health = "protocol: h2c, health: {path: /healthz, interval_ms: 100, timeout_ms: 100, unhealthy_after: 1}, all_unhealthy: refuse";
+    let router = Setup::upstream(origin.address, health).start();
+    origin.wait_for_streams("/healthz", 3);
+    assert_eq!(router.get("/echo").status(), 200);
+}

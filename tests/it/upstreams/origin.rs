@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::server::{self, SendResponse};
@@ -13,6 +13,8 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+
+use crate::support::PATIENCE;
 
 /// A listening origin; its thread ends with the test process.
 pub(super) struct Http2Origin {
@@ -74,6 +76,15 @@ impl Http2Origin {
     /// How many streams asked for a path.
     pub(super) fn streams(&self, path: &str) -> usize {
         self.seen.lock().unwrap().paths.iter().filter(|asked| *asked == path).count()
+    }
+
+    /// Waits until so many streams have asked for a path.
+    pub(super) fn wait_for_streams(&self, path: &str, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.streams(path) < count {
+            assert!(Instant::now() < deadline, "{path} is not asked for");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     /// How streams were reset by the router while their requests were read.
