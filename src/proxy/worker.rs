@@ -106,7 +106,7 @@ pub fn start(
         connections: AtomicU32::new(0),
         addresses: Mutex::default(),
     });
-    let mut threads = Vec::with_capacity(hands.len() + 1);
+    let mut threads = Vec::with_capacity(hands.len());
     let mut ticks = Vec::with_capacity(hands.len());
     for (number, listeners) in hands.into_iter().enumerate() {
         let (shared, phases) = (Arc::clone(&shared), lifecycle.subscribe());
@@ -117,7 +117,8 @@ pub fn start(
         threads.push(thread.spawn(move || run(shared, listeners, phases, tick, &ready))?);
         started.recv().map_err(io::Error::other)??;
     }
-    threads.push(std::thread::Builder::new().name("ticker".to_owned()).spawn(move || send_ticks(ticks))?);
+    // It ends by itself; nobody waits for it.
+    std::thread::Builder::new().name("ticker".to_owned()).spawn(move || send_ticks(ticks))?;
     Ok(Workers(threads))
 }
 
