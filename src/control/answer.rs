@@ -1,12 +1,17 @@
 //! Owns the shape of the admin listener's answers; errors are problems of RFC 9457.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 
-/// An answer with its whole body.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// A whole body, or a stream of events.
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// An answer.
+pub(super) type Answer = Response<Body>;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -19,7 +24,12 @@ pub(super) fn text(body: &'static str) -> Answer {
 }
 
 pub(super) fn json(body: &serde_json::Value) -> Answer {
-    with(StatusCode::OK, JSON, body.to_string())
+    json_with(StatusCode::OK, body.to_string())
+}
+
+/// Makes an answer of JSON that is written already.
+pub(super) fn json_with(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    with(status, JSON, body)
 }
 
 pub(super) fn metrics(body: String) -> Answer {
@@ -40,21 +50,28 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
 
 /// Makes a problem after which the connection ends, as its bytes cannot be trusted any more.
 pub(super) fn fatal(status: StatusCode, detail: &str) -> Answer {
-    header(problem(status, detail), CONNECTION, HeaderValue::from_static("close"))
+    closing(problem(status, detail))
 }
 
-pub(super) fn method_not_allowed() -> Answer {
-    let answer = problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
-    header(answer, ALLOW, HeaderValue::from_static("GET, HEAD"))
+/// Ends the connection after an answer.
+pub(super) fn closing(answer: Answer) -> Answer {
+    header(answer, CONNECTION, HeaderValue::from_static("close"))
 }
 
-fn header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
+/// Makes the answer to a method that a path does not have; `allowed` lists those it has.
+pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
+    let answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this method is not answered here");
+    header(answer, ALLOW, HeaderValue::from_static(allowed))
+}
+
+/// Sets a field.
+pub(super) fn header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
     answer.headers_mut().insert(name, value);
     answer
 }
 
 fn with(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Answer::new(Full::new(body.into()));
+    let mut answer = Answer::new(Body::new(Full::new(body.into())));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

@@ -15,6 +15,7 @@ mod history;
 mod host;
 mod last_good;
 mod mailbox;
+mod ofrep;
 mod operator;
 mod overrides;
 mod publications;
@@ -24,6 +25,7 @@ mod resolver;
 mod scribe;
 mod signals;
 mod standing;
+mod streams;
 mod watcher;
 
 use std::io;
@@ -59,6 +61,7 @@ use checker::{Bell, Checker};
 use history::Event;
 use host::AllowedHosts;
 use mailbox::Mailbox;
+use ofrep::Ofrep;
 use publications::{Followers, Publications};
 use publisher::Publisher;
 use reload::Reloader;
@@ -276,6 +279,7 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
         store: Arc::clone(&plan.store),
         lifecycle: plan.lifecycle.clone(),
         resolver: resolver.clone(),
+        ofrep: Ofrep::new(Arc::clone(&plan.store), publications.status(), &plan.lifecycle),
     };
     let signals = plan.signals.then(signals::Signals::new).transpose()?;
     let mut watcher =
