@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 # Tools that are not in Debian live here, never on the system.
 VENV := .venv
 # Where the tests look for them.
-export BANYAN_VENV := $(abspath $(VENV))
+export TEST_VENV := $(abspath $(VENV))
 LOG := target/test.log
 # What `make bench-peers` and `make instructions` pass on, for instance ARGS="--quick --workloads plain,split".
 ARGS ?=

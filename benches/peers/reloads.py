@@ -1,6 +1,7 @@
 """Owns the storm of reloads: a thread that rewrites a flag file so many times a second, and counts what was published."""
 
 import re
+import sys
 import threading
 import time
 import urllib.request
@@ -10,20 +11,17 @@ from pathlib import Path
 from contenders import write_flags
 from workloads import RELOADS_A_SECOND, SPLIT_PERCENT
 
-# Fewer generations than this share of the edits, and there was no storm.
-PUBLISHED_MIN = 0.5
-
 
 @contextmanager
 def storm(folder: Path, admin: int):
-    """Rewrites the flags while the block runs; too few generations afterwards are an error."""
+    """Rewrites the flags while the block runs; says how many generations came of it, none is an error."""
     stop, edits, before = threading.Event(), 0, generation(admin)
 
     def edit():
         nonlocal edits
         following = time.monotonic()
         while not stop.is_set():
-            write_flags(folder, SPLIT_PERCENT + edits % 2)
+            write_flags(folder, SPLIT_PERCENT + edits % 3)
             edits += 1
             following += 1 / RELOADS_A_SECOND
             stop.wait(max(0.0, following - time.monotonic()))
@@ -36,8 +34,9 @@ def storm(folder: Path, admin: int):
         stop.set()
         thread.join()
     published = generation(admin) - before
-    if published < edits * PUBLISHED_MIN:
-        raise SystemExit(f"reload: {edits} edits, but only {published} generations were published")
+    print(f"reload: {edits} edits, {published} generations", file=sys.stderr)
+    if published == 0:
+        raise SystemExit("reload: nothing was published")
 
 
 def generation(admin: int) -> int:

@@ -10,8 +10,8 @@ use super::upstreams::Upstreams;
 use crate::config::{Diagnostic, Node, Place, Report, RouteDoc, Text, UpstreamDoc, did_you_mean};
 use crate::flag::{Flag, FlagId};
 use crate::route::RouteTable;
-use crate::snapshot::{LegLabels, Route};
-use crate::upstream::{AllUnhealthy, UpstreamId};
+use crate::snapshot::{Choice, Leg, LegLabels, Route};
+use crate::upstream::{AllUnhealthy, Protocol, UpstreamId};
 
 /// How many unknown names get a suggestion: looking for one costs as much as there are names.
 const SUGGESTIONS_MAX: u32 = 50;
@@ -119,6 +119,7 @@ pub(super) fn compile(
         let matcher = matcher::compile(&doc.matcher, report);
         let choice = legs::compile(doc, &mut book, report);
         if let (Some(matcher), Some(choice)) = (matcher, choice) {
+            websocket_over_http2(doc, &choice, names, report);
             let route = Route {
                 name: doc.name.text.clone(),
                 choice,
@@ -143,5 +144,23 @@ pub(super) fn compile(
             }
             None
         }
+    }
+}
+
+/// Warns of a WebSocket route to an upstream where HTTP/2 is or may be spoken: the handshake would arrive as a plain GET.
+fn websocket_over_http2(doc: &RouteDoc, choice: &Choice, names: &Names<'_>, report: &mut Report) {
+    let legs: Vec<&Leg> = match choice {
+        Choice::Always(leg) => vec![leg],
+        Choice::ByFlag { legs, fallback, .. } => legs.iter().flatten().chain([fallback]).collect(),
+    };
+    let upstreams = legs.iter().map(|leg| &names.upstreams.list[leg.upstream.0 as usize]);
+    let mut http2 = upstreams.filter(|upstream| doc.websocket && upstream.protocol != Protocol::Http1);
+    if let Some(upstream) = http2.next() {
+        let message = format!(
+            "the route `{}` lets WebSockets through, but they do not pass to `{}` over HTTP/2",
+            doc.name.text, upstream.name
+        );
+        let found = Diagnostic::warning("websocket-http2", &doc.name.place, message);
+        report.push(found.help("write `protocol: http1` at the upstream"));
     }
 }

@@ -54,6 +54,16 @@ impl Socket {
     }
 }
 
+impl Drop for Socket {
+    /// Resets a client that takes nothing: what it has not taken would stay with the kernel for as long as it likes.
+    fn drop(&mut self) {
+        if self.state.watch.expired() == Some(Wait::Write) {
+            // It fails only where there is no connection left.
+            let _ = self.inner.set_zero_linger();
+        }
+    }
+}
+
 impl ClientStream {
     /// A connection in the clear.
     pub(super) fn plain(socket: Socket) -> Self {

@@ -1,8 +1,10 @@
 //! The targets of this folder, for libFuzzer.
 
+#[allow(dead_code, reason = "the integration tests use the rest")]
 #[path = "../it/routing_models.rs"]
 mod routing_models;
 
+#[allow(dead_code, reason = "the integration tests use the rest")]
 #[path = "../it/routing_oracle.rs"]
 mod routing_oracle;
 

@@ -304,6 +304,17 @@ fn a_name_that_no_request_has_is_a_warning() {
 }
 
 #[test]
+fn a_websocket_route_to_an_upstream_with_http2_is_a_warning() {
+    let with = |protocol: &str| {
+        let upstream = format!("upstreams: {{a: {{endpoints: [\"https://127.0.0.1:9001\"], protocol: {protocol}}}}}\n");
+        let route = "routes: [{name: chat, match: {path: /chat}, upstream: a, websocket: true}]\n";
+        codes(&compiled("flags: {}\n", &(upstream + route)))
+    };
+    assert!(with("auto").contains(&"websocket-http2"));
+    assert!(!with("http1").contains(&"websocket-http2"));
+}
+
+#[test]
 fn a_split_without_an_identity_is_a_warning() {
     let split = |rule: &str| {
         let flags = FLAGS.replace("variants: {legacy", &format!("targeting: {rule}\n    variants: {{legacy"));

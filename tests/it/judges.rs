@@ -36,7 +36,7 @@ impl Drop for Judge {
 
 /// The directory of the tools that Debian does not have.
 fn venv() -> PathBuf {
-    let named = std::env::var_os("BANYAN_VENV");
+    let named = std::env::var_os("TEST_VENV");
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(named.unwrap_or_else(|| OsString::from(".venv")))
 }
 

@@ -124,6 +124,10 @@ fn l5_write_stall_timeout_ms() {
     was_hit(&router, "write_stall");
     router.wait_for_metric("banyan_faults_total", &["side=\"client\""], 1.0);
     assert_eq!(router.metric("banyan_faults_total", &["side=\"upstream\""]), 0.0);
+    // With a reset, so that what was not taken is not kept.
+    let mut stream = wire.into_stream();
+    let error = std::io::copy(&mut stream, &mut std::io::sink()).expect_err("a reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[test]
