@@ -17,9 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answer::{self, Answer};
 use super::host::AllowedHosts;
-use super::ofrep::{self, Ofrep};
+use super::ofrep::{self, Ofrep, STREAM_AGE_MAX};
 use super::resolver::Resolver;
-use super::streams::{self, STREAM_AGE_MAX};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::observe::Metrics;
 use crate::snapshot::Store;
@@ -85,7 +84,7 @@ impl Admin {
             let (admin, is_stream) = (Arc::clone(&self), Arc::clone(&is_stream));
             async move {
                 let answer = admin.answer(request, local.ip()).await;
-                is_stream.fetch_or(streams::is_stream(&answer), Ordering::Relaxed);
+                is_stream.fetch_or(ofrep::is_stream(&answer), Ordering::Relaxed);
                 Ok::<_, Infallible>(answer)
             }
         });
@@ -177,5 +176,5 @@ fn refuse(request: &Request<Incoming>) -> Option<Answer> {
         return Some(answer::fatal(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body"));
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    (!is_read).then(|| answer::method_not_allowed("GET, HEAD"))
+    (!is_read).then(answer::method_not_allowed)
 }

@@ -8,10 +8,8 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 
-/// A whole body, or a stream of events.
-pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
-/// An answer.
-pub(super) type Answer = Response<Body>;
+/// An answer of the admin listener; its body cannot fail.
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -24,12 +22,7 @@ pub(super) fn text(body: &'static str) -> Answer {
 }
 
 pub(super) fn json(body: &serde_json::Value) -> Answer {
-    json_with(StatusCode::OK, body.to_string())
-}
-
-/// Makes an answer of JSON that is written already.
-pub(super) fn json_with(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    with(status, JSON, body)
+    with(StatusCode::OK, JSON, body.to_string())
 }
 
 pub(super) fn metrics(body: String) -> Answer {
@@ -50,28 +43,21 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
 
 /// Makes a problem after which the connection ends, as its bytes cannot be trusted any more.
 pub(super) fn fatal(status: StatusCode, detail: &str) -> Answer {
-    closing(problem(status, detail))
+    header(problem(status, detail), CONNECTION, HeaderValue::from_static("close"))
 }
 
-/// Ends the connection after an answer.
-pub(super) fn closing(answer: Answer) -> Answer {
-    header(answer, CONNECTION, HeaderValue::from_static("close"))
+pub(super) fn method_not_allowed() -> Answer {
+    let answer = problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
+    header(answer, ALLOW, HeaderValue::from_static("GET, HEAD"))
 }
 
-/// Makes the answer to a method that a path does not have; `allowed` lists those it has.
-pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
-    let answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this method is not answered here");
-    header(answer, ALLOW, HeaderValue::from_static(allowed))
-}
-
-/// Sets a field.
-pub(super) fn header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
+fn header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
     answer.headers_mut().insert(name, value);
     answer
 }
 
 fn with(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Answer::new(Body::new(Full::new(body.into())));
+    let mut answer = Answer::new(UnsyncBoxBody::new(Full::new(body.into())));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

@@ -25,7 +25,6 @@ mod resolver;
 mod scribe;
 mod signals;
 mod standing;
-mod streams;
 mod watcher;
 
 use std::io;

@@ -1,14 +1,16 @@
 //! Owns OFREP 0.3.0, by which components ask flags of the snapshot that routes requests; it never changes anything.
 
 mod context;
+mod reply;
 mod shape;
+mod streams;
 mod tags;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -16,14 +18,16 @@ use serde_json::{Value as Json, json};
 use tokio::sync::{Semaphore, watch};
 
 use self::context::{Attributes, SentContext};
+use self::reply::Answer;
 use self::shape::{Evaluated, Failure, set_metadata};
+use self::streams::{Feed, Gone, Streams};
 use self::tags::{ForceTags, entity_tag};
 use super::Status;
-use super::answer::{self, Answer};
-use super::streams::{Feed, Gone, Streams};
 use crate::flag::FlagId;
 use crate::lifecycle::Lifecycle;
 use crate::snapshot::{Snapshot, Store};
+
+pub(super) use streams::{STREAM_AGE_MAX, is_stream};
 
 /// Where all paths begin.
 pub(super) const PREFIX: &str = "/ofrep/v1/";
@@ -37,8 +41,6 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many callers are told all flags at the same time; each takes a thread, and memory for every flag.
 const BULKS_MAX: usize = 4;
-/// When who was refused may ask again, in seconds.
-const RETRY_AFTER_S: &str = "1";
 /// After so many seconds without a user, clients close their stream.
 const INACTIVITY_S: u32 = 120;
 
@@ -65,16 +67,16 @@ impl Ofrep {
             return self.events(&request);
         }
         let Some(key) = path.strip_prefix(FLAGS).filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
-            return answer::problem(StatusCode::NOT_FOUND, "OFREP has no such path here");
+            return reply::refusal(StatusCode::NOT_FOUND, "OFREP has no such path here");
         };
         if request.method() != Method::POST {
-            return answer::method_not_allowed("POST");
+            return reply::method_not_allowed("POST");
         }
         let key = key.strip_prefix('/').map(decode);
         let (head, body) = request.into_parts();
         let attributes = match read(&head.headers, body).await {
             Ok(attributes) => attributes,
-            Err((status, failure)) => return refuse(status, Failure { key: key.as_deref(), ..failure }),
+            Err((status, failure)) => return refuse(status, &Failure { key: key.as_deref(), ..failure }),
         };
         match key {
             Some(key) => self.one(&key, &attributes),
@@ -87,18 +89,18 @@ impl Ofrep {
         let Some(id) = snapshot.rules.flag_ids.get(key) else {
             let error_details = format!("there is no flag `{key}`");
             let failure = Failure { key: Some(key), error_code: "FLAG_NOT_FOUND", error_details };
-            return written(StatusCode::NOT_FOUND, &failure);
+            return reply::written(StatusCode::NOT_FOUND, &failure);
         };
         let context = SentContext::new(&snapshot.rules, attributes, now_unix_s());
         match evaluate(&snapshot, *id, &context) {
-            Some(evaluated) => written(evaluated.status(), &evaluated.with_set(&snapshot)),
-            None => answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "the snapshot has lost a flag"),
+            Some(evaluated) => reply::written(evaluated.status(), &evaluated.with_set(&snapshot)),
+            None => reply::internal(),
         }
     }
 
     async fn all(&self, attributes: Attributes, head: &http::request::Parts) -> Answer {
         let Ok(slot) = Arc::clone(&self.bulks).try_acquire_owned() else {
-            return too_many("all flags are being evaluated for as many callers as may ask at once");
+            return reply::too_many("all flags are being evaluated for as many callers as may ask at once");
         };
         let (snapshot, tags) = (self.store.snapshot(), Arc::clone(&self.tags));
         let held = Held::of(head);
@@ -108,18 +110,17 @@ impl Ofrep {
             drop(slot);
             answer
         };
-        let failed = |_| answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "the flags could not be evaluated");
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| reply::internal())
     }
 
     fn events(&self, request: &Request<Incoming>) -> Answer {
         if request.method() != Method::GET {
-            return answer::method_not_allowed("GET");
+            return reply::method_not_allowed("GET");
         }
         let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let (store, status, tags) = (Arc::clone(&self.store), self.status.clone(), Arc::clone(&self.tags));
         let stream = self.streams.open(|feed| tell(feed, store, status, tags, last));
-        stream.unwrap_or_else(|| too_many("there are as many streams of events as may be"))
+        stream.unwrap_or_else(|| reply::too_many("there are as many streams of events as may be"))
     }
 }
 
@@ -173,13 +174,11 @@ fn evaluate_all(snapshot: &Snapshot, attributes: &Attributes, held: &Held, in_fo
     let ids = (0..snapshot.rules.flags.len()).map(|at| FlagId(at as u32));
     let flags: Vec<_> = ids.filter_map(|id| evaluate(snapshot, id, &context)).collect();
     let Ok(flags) = serde_json::to_string(&flags) else {
-        return answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "the flags could not be written");
+        return reply::internal();
     };
     let entity = entity_tag(flags.as_bytes());
     let answer = if held.has(&entity, in_force) {
-        let mut answer = Answer::default();
-        *answer.status_mut() = StatusCode::NOT_MODIFIED;
-        answer
+        reply::not_modified()
     } else {
         let streams = json!([{
             "type": "sse",
@@ -188,10 +187,10 @@ fn evaluate_all(snapshot: &Snapshot, attributes: &Attributes, held: &Held, in_fo
         }]);
         let metadata = Json::Object(set_metadata(snapshot));
         let body = format!(r#"{{"flags":{flags},"eventStreams":{streams},"metadata":{metadata}}}"#);
-        answer::json_with(StatusCode::OK, body)
+        reply::json(StatusCode::OK, body)
     };
     match HeaderValue::try_from(entity) {
-        Ok(entity) => answer::header(answer, ETAG, entity),
+        Ok(entity) => reply::with(answer, ETAG, entity),
         Err(_) => answer,
     }
 }
@@ -254,22 +253,10 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Refuses a request; what is left of a body that was not read to its end cannot be skipped.
-fn refuse(status: StatusCode, failure: Failure<'_>) -> Answer {
-    let answer = written(status, &failure);
-    if status == StatusCode::BAD_REQUEST { answer } else { answer::closing(answer) }
-}
-
-fn too_many(detail: &str) -> Answer {
-    let answer = answer::problem(StatusCode::TOO_MANY_REQUESTS, detail);
-    answer::header(answer, RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S))
-}
-
-fn written(status: StatusCode, body: &impl serde::Serialize) -> Answer {
-    match serde_json::to_vec(body) {
-        Ok(body) => answer::json_with(status, body),
-        Err(_) => answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written"),
-    }
+/// Refuses a request for what is wrong with its body.
+fn refuse(status: StatusCode, failure: &Failure<'_>) -> Answer {
+    let answer = reply::written(status, failure);
+    if status == StatusCode::BAD_REQUEST { answer } else { reply::closing(answer) }
 }
 
 fn now_unix_s() -> i64 {

@@ -1,4 +1,4 @@
-//! Owns server-sent events on the admin listener: the body, how many there are, how long they last. It never decides what is told.
+//! Owns server-sent events: the body, how many there are, how long they last. It never decides what is told.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,13 +12,13 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use hyper::body::{Body, Frame};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::answer::Answer;
+use super::reply::{Answer, Body as ReplyBody};
 use crate::lifecycle::{Lifecycle, Phase};
 
 /// Streams at the same time: half of the listener's connections, so that a kill always finds one.
 const STREAMS_MAX: usize = 32;
 /// After this a stream ends; who listens comes again, and says what it heard last.
-pub(super) const STREAM_AGE_MAX: Duration = Duration::from_secs(15 * 60);
+pub(in crate::control) const STREAM_AGE_MAX: Duration = Duration::from_secs(600);
 /// The longest silence: proxies on the way close what says nothing for a minute.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long listeners wait before they come again, in milliseconds; spread, as a restart loses all at once.
@@ -67,7 +67,7 @@ impl Streams {
             }
             drop(slot);
         });
-        let mut answer = Answer::new(super::answer::Body::new(Events(receiver)));
+        let mut answer = Answer::new(ReplyBody::new(Events(receiver)));
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -77,7 +77,7 @@ impl Streams {
 }
 
 /// Whether an answer is a stream, whose connection lives longer than others.
-pub(super) fn is_stream(answer: &Answer) -> bool {
+pub(in crate::control) fn is_stream(answer: &Answer) -> bool {
     answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream")
 }
 
