@@ -47,7 +47,8 @@ fn to_ms(now: Instant) -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = *START.get_or_init(Instant::now);
     // One is added so that no deadline is ever 0, which means off.
-    u64::try_from(now.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX - 1) + 1
+    let since = now.saturating_duration_since(start);
+    since.as_secs() * 1_000 + u64::from(since.subsec_millis()) + 1
 }
 
 /// The wall clock at the last tick, since the epoch.
@@ -138,6 +139,9 @@ impl Watch {
     /// The wait that ran out.
     pub fn expired(&self) -> Option<Wait> {
         let found = self.expired.load(Relaxed);
+        if found == 0 {
+            return None;
+        }
         Wait::ALL.into_iter().find(|wait| *wait as u8 == found)
     }
 
@@ -152,7 +156,10 @@ impl Watch {
 
     /// Remembers the task to wake when a wait runs out.
     pub fn set_waker(&self, waker: &Waker) {
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+        let mut known = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
     }
 
     /// Wakes the connection's task.

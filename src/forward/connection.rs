@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use super::body::RequestBody;
+use super::request::UpstreamRequest;
 use super::stream::Tunnel;
 use super::{http1, http2};
 use crate::fault::Fault;
@@ -18,7 +18,7 @@ pub(super) struct SendError {
     /// What happened.
     pub fault: Fault,
     /// The request, when provably nothing of it was sent.
-    pub unsent: Option<Box<Request<RequestBody>>>,
+    pub unsent: Option<Box<UpstreamRequest>>,
 }
 
 impl SendError {
@@ -39,7 +39,7 @@ pub(super) enum Connection {
 
 impl Connection {
     /// Sends a request at once where that is possible; the future waits for the response head.
-    pub(super) fn send(&self, request: Request<RequestBody>) -> Sending {
+    pub(super) fn send(&self, request: Box<UpstreamRequest>) -> Sending {
         match self {
             Self::Http1(connection) => Sending::Http1(connection.send(request)),
             Self::Http2(place) => Sending::Http2(place.send(request)),
@@ -73,9 +73,7 @@ impl Future for Sending {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Http1(sending) => {
-                Pin::new(sending).poll(cx).map_ok(|response| response.map(|body| ResponseBody(Protocol::Http1(body))))
-            }
+            Self::Http1(sending) => Pin::new(sending).poll(cx),
             Self::Http2(sending) => {
                 Pin::new(sending).poll(cx).map_ok(|response| response.map(|body| ResponseBody(Protocol::Http2(body))))
             }
@@ -102,6 +100,12 @@ pub enum ResponseCut {
     /// Over HTTP/2.
     #[error(transparent)]
     Http2(#[from] h2::Error),
+}
+
+impl From<http1::ResponseBody> for ResponseBody {
+    fn from(body: http1::ResponseBody) -> Self {
+        Self(Protocol::Http1(body))
+    }
 }
 
 impl Body for ResponseBody {

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::connection::Connection;
+use super::connection::{Connection, Sending};
 use super::http1::Http1;
 use super::http2::Http2;
+use super::request::UpstreamRequest;
 use super::stream::Tunnel;
 use crate::clock;
 use crate::health::{EndpointHealth, Slot, UpstreamHealth};
@@ -67,6 +68,14 @@ impl Lease {
     /// The endpoint's address.
     pub fn address(&self) -> SocketAddr {
         self.endpoint.address
+    }
+
+    /// Sends a request on the connection, at once where that is possible.
+    pub(super) fn send(&self, request: Box<UpstreamRequest>) -> Sending {
+        let Some(connection) = &self.connection else {
+            unreachable!("a lease holds its connection until it is given back")
+        };
+        connection.send(request)
     }
 
     pub(super) fn endpoint(&self) -> Rc<Endpoint> {

@@ -4,6 +4,7 @@
 
 pub mod wire;
 
+mod attempt;
 mod body;
 mod choice;
 mod client_body;
@@ -13,6 +14,7 @@ mod endpoint;
 mod http1;
 mod http2;
 mod pool;
+mod request;
 mod stream;
 
 #[cfg(test)]
@@ -22,5 +24,6 @@ pub use body::{BodyProgress, RequestBody};
 pub use client_body::{ClientBody, StreamBody};
 pub use connection::{ResponseBody, ResponseCut};
 pub use endpoint::Lease;
-pub use pool::{Exchanged, ForwardError, Pool};
+pub use pool::{Exchanged, Exchanging, ForwardError, Pool};
+pub use request::UpstreamRequest;
 pub use stream::Tunnel;

@@ -1,22 +1,22 @@
 //! Owns one worker's connections to one upstream: which endpoint, which connection, how long, what went wrong.
 
-use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
+use http::Response;
 use http::uri::Scheme;
-use http::{Request, Response};
 
-use super::body::RequestBody;
+use super::attempt::{Attempt, AttemptError, within};
 use super::choice::{draw, two_choices};
-use super::connection::{Connection, ResponseBody, SendError};
+use super::connection::{Connection, ResponseBody};
 use super::dial::{Dial, Dialled};
 use super::endpoint::{Endpoint, Lease, OpenConnection};
 use super::http1::Http1;
 use super::http2::Http2;
+use super::request::UpstreamRequest;
 use crate::clock::{self, Wait, Watch};
 use crate::fault::Fault;
 use crate::health::{FULL_SHARE, HealthRegistry, Slot, UpstreamHealth};
@@ -109,62 +109,44 @@ impl Pool {
         self.metrics.pool_idle.set(i64::try_from(idle).unwrap_or(i64::MAX));
     }
 
-    /// Sends a request and waits for the response head.
+    /// Sends a request; the future waits for the response head.
     ///
     /// A pooled connection that proves stale before anything was sent costs another try; nothing else does. `watch`
     /// limits connecting and waiting; `response_ms` is the time for the response head, 0 for no limit. `client` is whom a
     /// PROXY header names.
-    ///
-    /// # Errors
-    /// The one fault that ended it. The caller tells a broken request body apart.
     pub fn exchange(
         self: &Rc<Self>,
-        mut request: Request<RequestBody>,
+        mut request: Box<UpstreamRequest>,
         watch: &Arc<Watch>,
         response_ms: u32,
         client: SocketAddr,
-    ) -> impl Future<Output = Result<Exchanged, ForwardError>> + use<> {
-        request.body_mut().set_response_timeout(response_ms);
-        let (pool, watch) = (Rc::clone(self), Arc::clone(watch));
-        // The usual way sends at once, so that the future which is moved around holds no request; the rest is boxed.
-        let first = match self.find_way() {
-            Ok(Way::Pooled(lease)) => First::Sent(send(lease, request, Arc::clone(&watch), response_ms)),
-            other => First::Waits(Box::new(request), other),
+    ) -> Exchanging {
+        request.body.set_response_timeout(response_ms);
+        let terms = Terms { watch: Arc::clone(watch), response_ms, client };
+        let step = match self.find_way() {
+            Ok(Way::Pooled(lease)) => Step::First(Attempt::begin(lease, request, Arc::clone(watch), response_ms)),
+            other => Step::Anew(Box::pin(Rc::clone(self).exchange_anew(request, other, terms.clone()))),
         };
-        async move {
-            let (unsent, way) = match first {
-                First::Waits(request, way) => (request, way),
-                First::Sent(sending) => match sending.await {
-                    Ok(exchanged) => return Ok(exchanged),
-                    Err((_, Some(unsent))) => {
-                        pool.metrics.stale_retries.increment();
-                        (unsent, pool.find_way())
-                    }
-                    Err((error, None)) => return Err(error),
-                },
-            };
-            Box::pin(pool.exchange_anew(unsent, way, watch, response_ms, client)).await
-        }
+        Exchanging { pool: Rc::clone(self), terms, step }
     }
 
     /// Exchanges when no pooled connection was at hand, or the first one was stale.
     async fn exchange_anew(
-        &self,
-        mut request: Box<Request<RequestBody>>,
+        self: Rc<Self>,
+        mut request: Box<UpstreamRequest>,
         mut way: Result<Way, ForwardError>,
-        watch: Arc<Watch>,
-        response_ms: u32,
-        client: SocketAddr,
+        terms: Terms,
     ) -> Result<Exchanged, ForwardError> {
+        let Terms { watch, response_ms, client } = terms;
         for _ in 1..STALE_MAX {
             let lease = match way {
                 Ok(Way::Pooled(lease)) => lease,
                 Ok(Way::Fresh(_)) | Err(_) => break,
             };
-            request = match send(lease, *request, Arc::clone(&watch), response_ms).await {
+            request = match Attempt::begin(lease, request, Arc::clone(&watch), response_ms).await {
                 Ok(exchanged) => return Ok(exchanged),
-                Err((_, Some(unsent))) => unsent,
-                Err((error, None)) => return Err(error),
+                Err(AttemptError { unsent: Some(unsent), .. }) => unsent,
+                Err(AttemptError { error, .. }) => return Err(error),
             };
             self.metrics.stale_retries.increment();
             way = self.find_way();
@@ -176,7 +158,7 @@ impl Pool {
         watch.start(Wait::Upstream, self.upstream.timeouts.connect_ms);
         let connected = self.connect(&endpoint, &watch, client).await;
         watch.stop(Wait::Upstream);
-        send(connected?, *request, watch, response_ms).await.map_err(|(error, _)| error)
+        Attempt::begin(connected?, request, watch, response_ms).await.map_err(|failed| failed.error)
     }
 
     /// The endpoint that is to serve, with an idle connection to it if there is one.
@@ -321,6 +303,54 @@ impl Pool {
     }
 }
 
+/// An exchange that waits for its response head.
+///
+/// # Errors
+/// The one fault that ended it. The caller tells a broken request body apart.
+pub struct Exchanging {
+    pool: Rc<Pool>,
+    terms: Terms,
+    step: Step,
+}
+
+/// What holds for each try of an exchange.
+#[derive(Clone)]
+struct Terms {
+    watch: Arc<Watch>,
+    response_ms: u32,
+    client: SocketAddr,
+}
+
+enum Step {
+    /// On a pooled connection: the usual way, which sends at once.
+    First(Attempt),
+    /// Over a connection that must be opened, or another pooled one.
+    Anew(Pin<Box<dyn Future<Output = Result<Exchanged, ForwardError>>>>),
+}
+
+impl Future for Exchanging {
+    type Output = Result<Exchanged, ForwardError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { pool, terms, step } = &mut *self;
+        if let Step::First(attempt) = step {
+            match ready!(Pin::new(attempt).poll(cx)) {
+                Ok(exchanged) => return Poll::Ready(Ok(exchanged)),
+                Err(AttemptError { error, unsent: None }) => return Poll::Ready(Err(error)),
+                Err(AttemptError { unsent: Some(unsent), .. }) => {
+                    pool.metrics.stale_retries.increment();
+                    let way = pool.find_way();
+                    *step = Step::Anew(Box::pin(Rc::clone(pool).exchange_anew(unsent, way, terms.clone())));
+                }
+            }
+        }
+        match step {
+            Step::Anew(exchanging) => exchanging.as_mut().poll(cx),
+            Step::First(_) => Poll::Pending,
+        }
+    }
+}
+
 /// Somebody opens a connection that others wait to share; dropping it tells them.
 struct Dialling<'e>(&'e Endpoint);
 
@@ -338,57 +368,10 @@ impl Drop for Dialling<'_> {
     }
 }
 
-/// How an exchange begins.
-enum First<S> {
-    /// On a pooled connection.
-    Sent(S),
-    /// It needs a connection first, or has nowhere to go.
-    Waits(Box<Request<RequestBody>>, Result<Way, ForwardError>),
-}
-
 /// Where an exchange goes.
 enum Way {
     /// Over a pooled connection.
     Pooled(Lease),
     /// Over a connection that is yet to be made.
     Fresh(Rc<Endpoint>),
-}
-
-/// How sending on one connection ended; an error brings back a request that provably was not sent.
-type Attempt = Result<Exchanged, (ForwardError, Option<Box<Request<RequestBody>>>)>;
-
-/// Sends on a connection; the future waits for the response head.
-fn send(
-    lease: Lease,
-    request: Request<RequestBody>,
-    watch: Arc<Watch>,
-    response_ms: u32,
-) -> impl Future<Output = Attempt> + use<> {
-    watch.start(Wait::Upstream, response_ms);
-    let sending = lease.connection.as_ref().map(|connection| connection.send(request));
-    async move {
-        let Some(mut sending) = sending else { unreachable!("a lease holds its connection until it is given back") };
-        let sent = within(&watch, &mut sending).await;
-        watch.stop(Wait::Upstream);
-        let (fault, unsent) = match sent {
-            Some(Ok(response)) => return Ok(Exchanged { response, lease }),
-            Some(Err(SendError { fault, unsent })) => (fault, unsent),
-            None => (Fault::ResponseTimeout, None),
-        };
-        // A connection that was stale before anything was sent says nothing about the endpoint.
-        let unsent = unsent.filter(|_| lease.connected_in.is_none());
-        Err((ForwardError { fault, endpoint: Some(lease.address()) }, unsent))
-    }
-}
-
-/// Waits for a future until the wait for the upstream runs out; `None` then.
-async fn within<F: Future>(watch: &Watch, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        if watch.take_expiry(Wait::Upstream) {
-            return Poll::Ready(None);
-        }
-        future.as_mut().poll(cx).map(Some)
-    })
-    .await
 }

@@ -4,36 +4,48 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::added::Added;
 use super::names;
 use super::policy::Policy;
 use super::request::ForwardContext;
 use super::seen::Seen;
 
 /// Replaces the fields by what the connection shows, or extends those of a trusted proxy.
-pub(super) fn set(headers: &mut HeaderMap, seen: Seen, context: &ForwardContext<'_>, host: Option<HeaderValue>) {
+pub(super) fn set(
+    headers: &mut HeaderMap,
+    added: &mut Added,
+    seen: Seen,
+    context: &ForwardContext<'_>,
+    host: Option<HeaderValue>,
+) {
     let peer = context.peer;
     // Seen is not enough: the client may have had a field removed by naming it in Connection.
     let believed = |headers: &HeaderMap, bit: Seen, name: &HeaderName| {
         peer.is_trusted() && seen.has(bit) && headers.contains_key(name)
     };
+    let mut replace = |headers: &mut HeaderMap, bit: Seen, name: HeaderName, value: Option<HeaderValue>| {
+        if seen.has(bit) {
+            headers.remove(&name);
+        }
+        if let Some(value) = value {
+            added.push(name, value);
+        }
+    };
     if believed(headers, Seen::X_FORWARDED_FOR, &names::X_FORWARDED_FOR) {
         extend(headers, names::X_FORWARDED_FOR, &peer.address);
     } else {
-        headers.insert(names::X_FORWARDED_FOR, peer.address.clone());
+        replace(headers, Seen::X_FORWARDED_FOR, names::X_FORWARDED_FOR, Some(peer.address.clone()));
     }
     if !believed(headers, Seen::X_FORWARDED_PROTO, &names::X_FORWARDED_PROTO) {
-        headers.insert(names::X_FORWARDED_PROTO, peer.proto.clone());
+        replace(headers, Seen::X_FORWARDED_PROTO, names::X_FORWARDED_PROTO, Some(peer.proto.clone()));
     }
     if !believed(headers, Seen::X_FORWARDED_HOST, &names::X_FORWARDED_HOST) {
-        match host {
-            Some(host) => headers.insert(names::X_FORWARDED_HOST, host),
-            None => headers.remove(names::X_FORWARDED_HOST),
-        };
+        replace(headers, Seen::X_FORWARDED_HOST, names::X_FORWARDED_HOST, host);
     }
     if believed(headers, Seen::FORWARDED, &header::FORWARDED) {
         extend(headers, header::FORWARDED, &peer.forwarded);
     } else if context.policy.forwarded || seen.has(Seen::FORWARDED) {
-        headers.insert(header::FORWARDED, peer.forwarded.clone());
+        replace(headers, Seen::FORWARDED, header::FORWARDED, Some(peer.forwarded.clone()));
     }
 }
 

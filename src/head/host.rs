@@ -3,13 +3,22 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-/// The bytes that names are made of.
-const NAME_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
+/// No part of a name.
+const ALIEN: u8 = 1;
+/// A letter that has a lower case.
+const UPPER: u8 = 2;
+
+/// What each byte is in a name; 0 for the usual.
+const NAME_BYTES: [u8; 256] = {
+    let mut table = [ALIEN; 256];
     let mut byte = 0;
     while byte < 256 {
         let char = byte as u8;
-        table[byte] = char.is_ascii_alphanumeric() || matches!(char, b'-' | b'_' | b'.');
+        if char.is_ascii_uppercase() {
+            table[byte] = UPPER;
+        } else if char.is_ascii_alphanumeric() || matches!(char, b'-' | b'_' | b'.') {
+            table[byte] = 0;
+        }
         byte += 1;
     }
     table
@@ -19,6 +28,7 @@ const NAME_BYTES: [bool; 256] = {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HostPort<'r> {
     host: &'r str,
+    has_capitals: bool,
     port: Option<u16>,
 }
 
@@ -27,32 +37,28 @@ impl<'r> HostPort<'r> {
     ///
     /// Narrower than RFC 3986's reg-name, which allows commas, quotes and percent escapes that no DNS name has and
     /// that servers read differently: letters, digits, `-`, `_`, `.`, or an IPv6 address in brackets. No userinfo.
-    pub(super) fn parse(text: &'r [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (host, port) = match text.strip_prefix('[') {
+    pub(super) fn parse(text: &'r str) -> Option<Self> {
+        let (host, has_capitals, port) = match text.strip_prefix('[') {
             Some(inner) => {
                 let (address, rest) = inner.split_once(']')?;
                 address.parse::<Ipv6Addr>().ok()?;
-                (&text[..address.len() + 2], if rest.is_empty() { rest } else { rest.strip_prefix(':')? })
+                let has_capitals = address.bytes().any(|byte| byte.is_ascii_uppercase());
+                let port = if rest.is_empty() { rest } else { rest.strip_prefix(':')? };
+                (&text[..address.len() + 2], has_capitals, port)
             }
             None => {
-                // Every request comes through here; a searcher for text costs more than such short text is long.
-                let end = text.bytes().position(|byte| byte == b':').unwrap_or(text.len());
-                let (host, port) = (&text[..end], text.get(end + 1..).unwrap_or(""));
-                is_name(host.as_bytes()).then_some((host, port))?
+                // Every request comes through here: one walk finds all.
+                let (end, has_capitals) = read_name(text.as_bytes())?;
+                (&text[..end], has_capitals, text.get(end + 1..).unwrap_or(""))
             }
         };
-        Some(Self { host, port: parse_port(port)? })
+        Some(Self { host, has_capitals, port: parse_port(port)? })
     }
 
     /// The host without a trailing dot, lower case; allocates only where case changes it. IPv6 keeps its brackets.
     pub(super) fn normalized(self) -> Cow<'r, str> {
         let host = self.host.strip_suffix('.').unwrap_or(self.host);
-        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(host.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(host)
-        }
+        if self.has_capitals { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }
     }
 
     /// Whether both name the same place, given the scheme's port.
@@ -62,16 +68,22 @@ impl<'r> HostPort<'r> {
     }
 }
 
-fn is_name(host: &[u8]) -> bool {
-    let labels = host.strip_suffix(b".").unwrap_or(host);
-    let mut before = b'.';
-    for &byte in labels {
-        if !NAME_BYTES[usize::from(byte)] || (byte == b'.' && before == b'.') {
-            return false;
+/// Reads a name up to its colon: how long it is, and whether it has capitals.
+fn read_name(text: &[u8]) -> Option<(usize, bool)> {
+    let (mut before, mut found, mut end) = (b'.', 0, text.len());
+    for (at, &byte) in text.iter().enumerate() {
+        if byte == b':' {
+            end = at;
+            break;
+        }
+        found |= NAME_BYTES[usize::from(byte)];
+        // No empty label, but one dot may end the name.
+        if found & ALIEN != 0 || (byte == b'.' && before == b'.') {
+            return None;
         }
         before = byte;
     }
-    before != b'.'
+    (end > 0).then_some((end, found & UPPER != 0))
 }
 
 /// An empty port is the scheme's (RFC 3986 section 3.2.3); digits only, so no sign.

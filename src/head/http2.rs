@@ -79,11 +79,11 @@ pub(super) fn join_cookies(headers: &mut HeaderMap, seen: Seen) {
 /// What a switch of protocols is to HTTP/1.1, 200 to an extended CONNECT is to HTTP/2 (RFC 8441 section 5).
 pub fn prepare_response(parts: &mut response::Parts) {
     parts.version = Version::HTTP_2;
-    for name in [header::CONNECTION, header::UPGRADE] {
-        parts.headers.remove(name);
-    }
+    // Only a switch still has fields of one connection: the others have lost theirs.
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         parts.status = StatusCode::OK;
-        parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        for name in [header::CONNECTION, header::UPGRADE, header::SEC_WEBSOCKET_ACCEPT] {
+            parts.headers.remove(name);
+        }
     }
 }

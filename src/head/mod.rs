@@ -12,6 +12,7 @@ pub mod response;
 pub mod trailers;
 pub mod websocket;
 
+mod added;
 mod connection;
 mod forwarded;
 mod host;
@@ -24,6 +25,7 @@ mod via;
 #[cfg(test)]
 mod tests;
 
+pub use added::Added;
 pub use forwarded::client_address;
 pub use policy::{Peer, Policy, Pseudonym, TraceMode};
 pub use request::{Admitted, BodyKind, Facts, ForwardContext, Upgrade};

@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::uri::{self, Uri};
 use http::{Method, Version};
 
+use super::added::Added;
 use super::policy::TraceMode;
 use super::request::{BodyKind, Facts, ForwardContext, Upgrade};
 use super::seen::Seen;
@@ -13,16 +14,17 @@ use super::{connection, forwarded, http2, names, trace, websocket};
 /// Rewrites an admitted head for an upstream: what is sent is written by us (F16).
 ///
 /// `facts` must come from [`super::request::admit`] on this very head. Afterwards the target has origin form, there is
-/// exactly one Host, at most one framing field and no hop-by-hop field but those that we mean ourselves. Fields of
-/// ours, such as the decision, are for the caller to add afterwards.
-pub fn prepare(parts: &mut Parts, facts: Facts, context: &ForwardContext<'_>) {
+/// exactly one Host, at most one framing field and no hop-by-hop field but those that we mean ourselves. What comes back
+/// goes out behind the head's own fields; those that say more, such as the decision, are for the caller to add to it.
+pub fn prepare(parts: &mut Parts, facts: Facts, context: &ForwardContext<'_>) -> Added {
     let seen = facts.seen;
     let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
     connection::remove_hop_by_hop(&mut parts.headers, seen);
     remove_untrusted(&mut parts.headers, seen, context);
     let asked_host = set_host(parts, seen, context);
     let headers = &mut parts.headers;
-    forwarded::set(headers, seen, context, asked_host);
+    let mut added = Added::default();
+    forwarded::set(headers, &mut added, seen, context, asked_host);
     set_connection(headers, facts, context);
     set_framing(headers, facts);
     if version == Version::HTTP_2 {
@@ -34,12 +36,13 @@ pub fn prepare(parts: &mut Parts, facts: Facts, context: &ForwardContext<'_>) {
         }
     }
     if let Some(pseudonym) = &context.policy.via {
-        headers.append(header::VIA, pseudonym.value(version));
+        added.push(header::VIA, pseudonym.value(version));
     }
     if let Some(hops) = facts.max_forwards {
         headers.insert(header::MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));
     }
-    set_trace(headers, seen, context);
+    set_trace(headers, &mut added, seen, context);
+    added
 }
 
 /// Removes what only the router or a trusted proxy may say, and what servers could misread (P9, P10).
@@ -119,7 +122,7 @@ fn set_framing(headers: &mut HeaderMap, facts: Facts) {
     }
 }
 
-fn set_trace(headers: &mut HeaderMap, seen: Seen, context: &ForwardContext<'_>) {
+fn set_trace(headers: &mut HeaderMap, added: &mut Added, seen: Seen, context: &ForwardContext<'_>) {
     let sampled = match context.policy.trace {
         TraceMode::Off => return,
         TraceMode::Unsampled => false,
@@ -130,7 +133,10 @@ fn set_trace(headers: &mut HeaderMap, seen: Seen, context: &ForwardContext<'_>) 
     if has_valid && headers.contains_key(names::TRACEPARENT) {
         return;
     }
-    headers.insert(names::TRACEPARENT, trace::make((context.random)(), sampled));
+    if seen.has(Seen::TRACEPARENT) {
+        headers.remove(names::TRACEPARENT);
+    }
+    added.push(names::TRACEPARENT, trace::make((context.random)(), sampled));
     if seen.has(Seen::TRACESTATE) {
         headers.remove(names::TRACESTATE);
     }

@@ -141,7 +141,10 @@ fn target_bytes(parts: &Parts) -> usize {
 /// Finds the one host of a request in its target and Host field (rules H1 to H4).
 fn place<'r>(parts: &'r Parts, field: Option<&'r HeaderValue>) -> Result<(Option<HostPort<'r>>, &'r str), Fault> {
     let named = match field {
-        Some(value) => Some((HostPort::parse(value.as_bytes()).ok_or(Fault::RequestMalformed)?, value)),
+        Some(value) => {
+            let text = value.to_str().map_err(|_| Fault::RequestMalformed)?;
+            Some((HostPort::parse(text).ok_or(Fault::RequestMalformed)?, text))
+        }
         None if parts.version == Version::HTTP_10 => None,
         None if parts.version == Version::HTTP_2 && parts.uri.authority().is_some() => None,
         None => return Err(Fault::RequestMalformed),
@@ -155,8 +158,7 @@ fn place<'r>(parts: &'r Parts, field: Option<&'r HeaderValue>) -> Result<(Option
             }
         }
         (None, None) if parts.uri.path() != "*" || parts.method == Method::OPTIONS => {
-            let text = named.and_then(|(_, value)| value.to_str().ok()).unwrap_or_default();
-            Ok((named.map(|(host, _)| host), text))
+            Ok((named.map(|(host, _)| host), named.map_or("", |(_, text)| text)))
         }
         // The authority form belongs to CONNECT, `*` to OPTIONS.
         _ => Err(Fault::RequestMalformed),
@@ -167,7 +169,7 @@ fn target_host<'r>(scheme: &Scheme, authority: &'r Authority) -> Option<HostPort
     if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
         return None;
     }
-    HostPort::parse(authority.as_str().as_bytes())
+    HostPort::parse(authority.as_str())
 }
 
 fn default_port(scheme: &Scheme) -> u16 {

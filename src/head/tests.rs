@@ -70,7 +70,7 @@ fn context<'c>(policy: &'c Policy, peer: &'c Peer) -> ForwardContext<'c> {
 /// Admits and prepares under a policy.
 fn sent_under(policy: &Policy, mut parts: request::Parts) -> request::Parts {
     let facts = admit(&parts, &Limits::default(), policy).unwrap().facts;
-    prepare(&mut parts, facts, &context(policy, &peer(policy)));
+    prepare(&mut parts, facts, &context(policy, &peer(policy))).copy_into(&mut parts.headers);
     parts
 }
 

@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::arrival;
 use super::worker::Worker;
+use crate::clock;
 use crate::lifecycle::Phase;
 use crate::limits::{Limit, descriptors};
 use crate::listen::{ClientListener, Transport};
@@ -65,7 +66,7 @@ fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
 }
 
 /// Waits a little when the process is out of descriptors: a loop that spins or ends is the classic fault (rule L13).
-async fn pause(worker: &Worker, error: &io::Error, logged: &mut Option<tokio::time::Instant>) {
+async fn pause(worker: &Worker, error: &io::Error, logged: &mut Option<Instant>) {
     let lacking =
         [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOBUFS, rustix::io::Errno::NOMEM];
     if !lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
@@ -74,11 +75,11 @@ async fn pause(worker: &Worker, error: &io::Error, logged: &mut Option<tokio::ti
     }
     worker.metrics.limit(Limit::Descriptors);
     log_lack(error, logged);
-    tokio::time::sleep(Duration::from_millis(u64::from(worker.limits().accept_pause_ms))).await;
+    worker.pause(worker.limits().accept_pause_ms).await;
 }
 
-fn log_lack(error: &io::Error, logged: &mut Option<tokio::time::Instant>) {
-    let now = tokio::time::Instant::now();
+fn log_lack(error: &io::Error, logged: &mut Option<Instant>) {
+    let now = clock::now();
     if logged.is_none_or(|at| now - at >= LOG_EVERY) {
         *logged = Some(now);
         tracing::error!(%error, "cannot accept: raise the limit of open files (LimitNOFILE, ulimit -n)");

@@ -30,7 +30,7 @@ pub(super) struct Own {
     /// What is left to send.
     text: Option<Bytes>,
     /// Recorded when it has been handed over.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
 }
 
 /// An upstream's response body, with everything that ends with it.
@@ -39,7 +39,7 @@ pub(super) struct Passed {
     lease: Option<Lease>,
     upstream: Arc<Upstream>,
     watch: Arc<Watch>,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     waiting: bool,
 }
 
@@ -53,7 +53,7 @@ pub(super) enum AnswerError {
 }
 
 impl Answer {
-    pub(super) fn own(text: Bytes, mut exchange: Exchange) -> Self {
+    pub(super) fn own(text: Bytes, mut exchange: Box<Exchange>) -> Self {
         if text.is_empty() {
             // Nobody asks for a body that is not there.
             exchange.complete();
@@ -66,7 +66,7 @@ impl Answer {
         Self::Own(Box::new(Own { text: None, exchange: None }))
     }
 
-    pub(super) fn passed(body: ResponseBody, lease: Lease, upstream: &Arc<Upstream>, exchange: Exchange) -> Self {
+    pub(super) fn passed(body: ResponseBody, lease: Lease, upstream: &Arc<Upstream>, exchange: Box<Exchange>) -> Self {
         let watch = Arc::clone(exchange.watch());
         let mut passed =
             Passed { body, lease: Some(lease), upstream: Arc::clone(upstream), watch, exchange, waiting: false };

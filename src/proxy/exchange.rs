@@ -18,7 +18,7 @@ use crate::decision::{Decision, FlagOutcome};
 use crate::fault::{Fault, Side};
 use crate::flag::{ErrorCode, OverrideKind, Reason};
 use crate::forward::BodyProgress;
-use crate::head::names;
+use crate::head::{Added, names};
 use crate::health::Slot;
 use crate::observe::AccessRecord;
 use crate::snapshot::LegId;
@@ -63,7 +63,7 @@ struct Line {
 }
 
 impl Exchange {
-    pub(super) fn begin(carrier: &Carrier, view: &Rc<View>, parts: &Parts) -> Self {
+    pub(super) fn begin(carrier: &Carrier, view: &Rc<View>, parts: &Parts) -> Box<Self> {
         let connection = &carrier.connection;
         let worker = &connection.worker;
         worker.metrics.requests_in_flight.add(1);
@@ -87,7 +87,7 @@ impl Exchange {
                 overridden: None,
             })
         });
-        Self {
+        Box::new(Self {
             carrier: carrier.clone(),
             view: Rc::clone(view),
             slot: None,
@@ -103,7 +103,7 @@ impl Exchange {
             connected_in: None,
             reused: false,
             line,
-        }
+        })
     }
 
     /// Notes who was decided to serve.
@@ -149,9 +149,10 @@ impl Exchange {
     }
 
     /// Notes the trace that the request is sent on with.
-    pub(super) fn traced(&mut self, headers: &HeaderMap) {
+    pub(super) fn traced(&mut self, headers: &HeaderMap, added: &Added) {
         if let Some(line) = &mut self.line {
-            let trace = headers.get(names::TRACEPARENT).and_then(|value| value.to_str().ok()?.get(3..35));
+            let value = added.value(&names::TRACEPARENT).or_else(|| headers.get(names::TRACEPARENT));
+            let trace = value.and_then(|value| value.to_str().ok()?.get(3..35));
             line.trace_id = trace.and_then(|trace| u128::from_str_radix(trace, 16).ok());
         }
     }

@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use http::header::{SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Body as _;
 
 use super::answer::Answer;
@@ -17,10 +17,12 @@ use super::choice::{decide, take_in};
 use super::connection::Connection;
 use super::discard::discard;
 use super::exchange::Exchange;
-use super::outgoing::{self, Sent};
+use super::outgoing::{self, Sent, SentRest};
 use super::tunnel::{self, ClientEnd};
 use crate::fault::{Fault, Side};
-use crate::forward::{BodyProgress, ClientBody, Exchanged, ForwardError, Pool, RequestBody};
+use crate::forward::{
+    BodyProgress, ClientBody, Exchanged, Exchanging, ForwardError, Pool, RequestBody, UpstreamRequest,
+};
 use crate::head::answer::Afterwards;
 use crate::head::{self, Facts, Upgrade, answer, names, response};
 use crate::limits::Limit;
@@ -28,30 +30,33 @@ use crate::upstream::Upstream;
 
 /// An exchange that ends with an answer of our own.
 struct Refused {
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     fault: Fault,
     afterwards: Afterwards,
 }
 
 /// What a request comes to once its head has been read.
-enum Step<F> {
+enum Step {
     /// It is on its way to an upstream.
-    Forward(Forward<F>),
+    Forward(Forward),
     /// It is answered here once its body has been read and dropped; without a fault it is an OPTIONS of ours.
-    Discard { exchange: Exchange, facts: Facts, body: ClientBody, fault: Option<Fault> },
+    Discard { exchange: Box<Exchange>, facts: Facts, body: ClientBody, fault: Option<Fault> },
     /// It is answered here.
     Refuse(Refused),
 }
 
 /// An exchange under way.
-struct Forward<F> {
-    exchanging: F,
-    exchange: Exchange,
+struct Forward {
+    exchanging: Exchanging,
+    /// Taken when the response head is there.
+    exchange: Option<Box<Exchange>>,
     upstream: Rc<Pool>,
     progress: Rc<BodyProgress>,
     /// Whether the client knows interim heads: HTTP/1.0 does not.
     takes_interim: bool,
     sent: Sent,
+    /// The upstream's answer, while an interim head is still on its way to the client.
+    held: Option<Box<Result<Exchanged, ForwardError>>>,
 }
 
 /// Serves one request.
@@ -66,7 +71,7 @@ pub(super) fn handle(
     let step = begin(&carrier, request);
     async move {
         let served = match step {
-            Step::Forward(forward) => forward.finish(&carrier).await,
+            Step::Forward(mut forward) => poll_fn(|cx| forward.poll(&carrier, cx)).await,
             Step::Refuse(refused) => Err(refused),
             Step::Discard { exchange, facts, body, fault } => {
                 let afterwards = discard(&carrier, facts, body).await;
@@ -83,10 +88,7 @@ pub(super) fn handle(
 }
 
 /// Admits, decides, prepares and sends.
-fn begin(
-    carrier: &Carrier,
-    request: Request<ClientBody>,
-) -> Step<impl Future<Output = Result<Exchanged, ForwardError>> + use<>> {
+fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
     let connection = &carrier.connection;
     let view = connection.worker.view();
     let (mut parts, body) = request.into_parts();
@@ -126,17 +128,17 @@ fn begin(
     }
     let takes_interim = parts.version != Version::HTTP_10;
     let upstream = Rc::clone(view.pool(decision.leg.upstream));
-    let mut sent = match outgoing::prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
+    let (mut sent, added) = match outgoing::prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
         Ok(sent) => sent,
         Err(fault) => return refused(exchange, fault),
     };
-    exchange.traced(&parts.headers);
+    exchange.traced(&parts.headers, &added);
     if facts.expect_continue {
         carrier.ask_for_body();
     }
     let body = match body {
         ClientBody::Http2(stream) if sent.asked == Upgrade::WebSocket => {
-            sent.client = Some(ClientEnd::Stream(stream.into_stream()));
+            sent.rest.get_or_insert_default().client = Some(ClientEnd::Stream(stream.into_stream()));
             ClientBody::None
         }
         body => body,
@@ -145,47 +147,49 @@ fn begin(
     let progress = body.progress();
     exchange.uploading(Rc::clone(&progress));
     let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
-    let request = Request::from_parts(parts, body);
-    // Boxed, because what is boxed is not copied from layer to layer.
-    let exchanging = Box::pin(upstream.exchange(request, exchange.watch(), response_ms, connection.address));
-    Step::Forward(Forward { exchanging, exchange, upstream, progress, takes_interim, sent })
+    let request = Box::new(UpstreamRequest { head: parts, added, body });
+    let exchanging = upstream.exchange(request, exchange.watch(), response_ms, connection.address);
+    let exchange = Some(exchange);
+    Step::Forward(Forward { exchanging, exchange, upstream, progress, takes_interim, sent, held: None })
 }
 
-impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
+impl Forward {
     /// Waits for the response head and answers.
-    async fn finish(self, carrier: &Carrier) -> Result<Response<Answer>, Refused> {
-        let Self { exchanging, mut exchange, upstream, progress, takes_interim, sent } = self;
-        let mut exchanging = pin!(exchanging);
-        let mut held = None;
-        let exchanged = poll_fn(|cx| {
-            let polled = match held.take() {
-                Some(come) => Poll::Ready(come),
-                None => {
-                    let polled = exchanging.as_mut().poll(cx);
-                    carrier.pass_interim(&progress, takes_interim);
-                    polled
-                }
-            };
-            match polled {
-                Poll::Ready(come) if carrier.is_passing_interim() => {
-                    held = Some(come);
-                    Poll::Pending
-                }
-                polled => polled,
+    fn poll(&mut self, carrier: &Carrier, cx: &mut Context<'_>) -> Poll<Result<Response<Answer>, Refused>> {
+        let come = match self.held.take() {
+            Some(held) => *held,
+            None => {
+                let polled = Pin::new(&mut self.exchanging).poll(cx);
+                carrier.pass_interim(&self.progress, self.takes_interim);
+                ready!(polled)
             }
-        });
-        match exchanged.await {
+        };
+        if carrier.is_passing_interim() {
+            self.held = Some(Box::new(come));
+            return Poll::Pending;
+        }
+        let Some(exchange) = self.exchange.take() else { return Poll::Pending };
+        Poll::Ready(self.conclude(exchange, come))
+    }
+
+    /// Answers with what has come of it.
+    fn conclude(
+        &mut self,
+        mut exchange: Box<Exchange>,
+        come: Result<Exchanged, ForwardError>,
+    ) -> Result<Response<Answer>, Refused> {
+        match come {
             Ok(exchanged) => {
-                progress.answered.set(true);
-                answer(exchange, exchanged, upstream.upstream(), sent).map_err(|refused| *refused)
+                self.progress.answered.set(true);
+                answer(exchange, exchanged, self.upstream.upstream(), &mut self.sent)
             }
             Err(error) => {
                 if let Some(endpoint) = error.endpoint {
                     exchange.tried(endpoint);
                 }
-                let fault = progress.broken.get().unwrap_or(error.fault);
+                let fault = self.progress.broken.get().unwrap_or(error.fault);
                 if fault.side() == Side::Upstream {
-                    upstream.blame(&error);
+                    self.upstream.blame(&error);
                 }
                 Err(Refused { exchange, fault, afterwards: Afterwards::Close })
             }
@@ -195,36 +199,35 @@ impl<F: Future<Output = Result<Exchanged, ForwardError>>> Forward<F> {
 
 /// Turns the upstream's response into the client's.
 fn answer(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     exchanged: Exchanged,
     upstream: &Arc<Upstream>,
-    sent: Sent,
-) -> Result<Response<Answer>, Box<Refused>> {
+    sent: &mut Sent,
+) -> Result<Response<Answer>, Refused> {
     let Exchanged { response, mut lease } = exchanged;
     exchange.reached(lease.address(), lease.connected_in);
     let (mut parts, body) = response.into_parts();
     let admitted = response::admit(&parts, &sent.method, sent.asked);
-    let facts = match admitted.and_then(|facts| own_handshake(facts, &parts, sent.accept.as_ref())) {
+    let mut rest = sent.rest.take();
+    let accept = rest.as_ref().and_then(|rest| rest.accept.as_ref());
+    let facts = match admitted.and_then(|facts| own_handshake(facts, &parts, accept)) {
         Ok(facts) => facts,
         Err(fault) => {
             lease.failed(upstream);
-            return Err(Box::new(Refused { exchange, fault, afterwards: Afterwards::Close }));
+            return Err(Refused { exchange, fault, afterwards: Afterwards::Close });
         }
     };
     response::prepare(&mut parts, facts);
     exchange.carrier().prepare(&mut parts);
-    if let Some(cookie) = sent.set_cookie {
-        parts.headers.append(SET_COOKIE, cookie);
-    }
-    if let Some(decision) = sent.shown_decision {
-        parts.headers.insert(names::BANYAN_DECISION, decision);
+    if let Some(rest) = &mut rest {
+        add_own(&mut parts.headers, rest);
     }
     if upstream.ejection.on_5xx && parts.status.is_server_error() {
         lease.answered_badly(upstream);
     }
     exchange.answered(parts.status.as_u16());
     if facts.is_tunnel
-        && let Some((client, upward)) = sent.client.zip(lease.take_tunnel())
+        && let Some((client, upward)) = rest.and_then(|rest| rest.client).zip(lease.take_tunnel())
     {
         lease.hold(exchange.take_slot());
         exchange.complete();
@@ -232,6 +235,16 @@ fn answer(
         return Ok(Response::from_parts(parts, tunnel));
     }
     Ok(Response::from_parts(parts, Answer::passed(body, lease, upstream, exchange)))
+}
+
+/// Adds the fields that the decision has for the client.
+fn add_own(headers: &mut HeaderMap, rest: &mut SentRest) {
+    if let Some(cookie) = rest.set_cookie.take() {
+        headers.append(SET_COOKIE, cookie);
+    }
+    if let Some(decision) = rest.shown_decision.take() {
+        headers.insert(names::BANYAN_DECISION, decision);
+    }
 }
 
 /// Judges the answer to a handshake of our own: a success that is no switch would look like one to the client.
@@ -248,7 +261,7 @@ fn own_handshake(
     if fits { Ok(facts) } else { Err(Fault::ResponseMalformed) }
 }
 
-fn own(made: Response<bytes::Bytes>, mut exchange: Exchange) -> Response<Answer> {
+fn own(made: Response<bytes::Bytes>, mut exchange: Box<Exchange>) -> Response<Answer> {
     exchange.answered(made.status().as_u16());
     made.map(|text| Answer::own(text, exchange))
 }

@@ -11,13 +11,20 @@ use super::tunnel::ClientEnd;
 use super::view::View;
 use crate::decision::Decision;
 use crate::fault::Fault;
-use crate::head::{Facts, ForwardContext, Upgrade, names, request, websocket};
+use crate::head::{Added, Facts, ForwardContext, Upgrade, names, request, websocket};
 use crate::upstream::{Rewrite, Upstream};
 
 /// What is kept of a request once its head is on its way.
 pub(super) struct Sent {
     pub method: Method,
     pub asked: Upgrade,
+    /// What few requests need.
+    pub rest: Option<Box<SentRest>>,
+}
+
+/// What is kept of requests that ask for a tunnel, or whose answer gets fields of ours.
+#[derive(Default)]
+pub(super) struct SentRest {
     /// The client's end, where it asks for a tunnel.
     pub client: Option<ClientEnd>,
     /// What the upstream must answer to a handshake that the router makes itself.
@@ -36,7 +43,7 @@ pub(super) fn prepare(
     upstream: &Upstream,
     facts: Facts,
     parts: &mut Parts,
-) -> Result<Sent, Fault> {
+) -> Result<(Sent, Added), Fault> {
     let connection = &*carrier.connection;
     let options = &connection.worker.shared.options;
     let asked = if decision.route.websocket { facts.upgrade } else { Upgrade::None };
@@ -52,36 +59,42 @@ pub(super) fn prepare(
         websocket: decision.route.websocket,
         random,
     };
-    request::prepare(parts, facts, &context);
+    let mut added = request::prepare(parts, facts, &context);
     let client = parts.extensions.remove::<OnUpgrade>().filter(|_| asked != Upgrade::None).map(ClientEnd::Connection);
-    let key = parts.headers.get(SEC_WEBSOCKET_KEY).filter(|_| carrier.is_stream() && asked == Upgrade::WebSocket);
+    let makes_handshake = carrier.is_stream() && asked == Upgrade::WebSocket;
+    let key = makes_handshake.then(|| parts.headers.get(SEC_WEBSOCKET_KEY)).flatten();
     let accept = key.map(websocket::accept);
     let mut shown_decision = None;
     if let Some(outcome) = &decision.flag {
         let leg = view.leg(decision.leg.id, &connection.worker.metrics);
         let value = leg.decision(&decision.route.name, outcome, view.snapshot.generation);
         shown_decision = options.expose_decision.then(|| value.clone());
-        parts.headers.insert(names::BANYAN_DECISION, value);
+        added.push(names::BANYAN_DECISION, value);
     }
     let version_key = decision.targeting_key.as_deref().filter(|_| upstream.version_key);
     if let Some(value) = version_key.and_then(|key| HeaderValue::from_str(key).ok()) {
-        parts.headers.insert(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
+        added.push(names::CLOUDFLARE_WORKERS_VERSION_KEY, value);
     }
     if let Some(forcing) = &view.snapshot.rules.forcing {
         // It speaks to the router; an upstream must not act on it (rule A10).
         parts.headers.remove(&forcing.header);
+        added.remove(&forcing.header);
     }
-    rewrite(parts, &upstream.rewrite)?;
+    rewrite(parts, &mut added, &upstream.rewrite)?;
     let set_cookie = decision.set_cookie.clone();
-    Ok(Sent { method: parts.method.clone(), asked, client, accept, set_cookie, shown_decision })
+    let is_usual = client.is_none() && accept.is_none() && set_cookie.is_none() && shown_decision.is_none();
+    let rest = (!is_usual).then(|| Box::new(SentRest { client, accept, set_cookie, shown_decision }));
+    Ok((Sent { method: parts.method.clone(), asked, rest }, added))
 }
 
 /// Changes what the upstream wants changed; without a rewrite the target stays as it is, byte for byte.
-fn rewrite(parts: &mut Parts, rewrite: &Rewrite) -> Result<(), Fault> {
+fn rewrite(parts: &mut Parts, added: &mut Added, rewrite: &Rewrite) -> Result<(), Fault> {
     for name in &rewrite.remove_headers {
         parts.headers.remove(name);
+        added.remove(name);
     }
     for (name, value) in &rewrite.set_headers {
+        added.remove(name);
         parts.headers.insert(name, value.clone());
     }
     let prefix = rewrite.path_prefix.as_ref().and_then(|(from, to)| {

@@ -6,13 +6,12 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::{Notify, watch};
 
 use super::accept;
 use super::stream_state::{Activity, StreamState};
@@ -75,6 +74,8 @@ pub(super) struct Worker {
     /// The deadlines of the HTTP/2 streams.
     pub watches: RefCell<Slab<Arc<Watch>>>,
     pub access: Option<RefCell<AccessWriter>>,
+    /// Wakes whoever waits for the next tick.
+    ticks: Arc<Notify>,
     reader: RefCell<Reader>,
     view: RefCell<Rc<View>>,
     /// What request ids begin with, and the number of the next.
@@ -106,13 +107,18 @@ pub fn start(
         addresses: Mutex::default(),
     });
     let mut threads = Vec::with_capacity(hands.len());
+    let mut ticks = Vec::with_capacity(hands.len());
     for (number, listeners) in hands.into_iter().enumerate() {
         let (shared, phases) = (Arc::clone(&shared), lifecycle.subscribe());
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
         let (ready, started) = std::sync::mpsc::channel();
-        threads.push(thread.spawn(move || run(shared, listeners, phases, &ready))?);
+        let tick = Arc::new(Notify::new());
+        ticks.push(Arc::downgrade(&tick));
+        threads.push(thread.spawn(move || run(shared, listeners, phases, tick, &ready))?);
         started.recv().map_err(io::Error::other)??;
     }
+    // It ends by itself; nobody waits for it.
+    std::thread::Builder::new().name("ticker".to_owned()).spawn(move || send_ticks(ticks))?;
     Ok(Workers(threads))
 }
 
@@ -131,12 +137,12 @@ fn run(
     shared: Arc<Shared>,
     listeners: Vec<ClientListener>,
     phases: watch::Receiver<Phase>,
+    ticks: Arc<Notify>,
     ready: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .on_thread_unpark(clock::refresh)
-        .build_local(LocalOptions::default());
+    // Without tokio's timers, which the loop would ask at every turn.
+    let runtime =
+        Builder::new_current_thread().enable_io().on_thread_unpark(clock::refresh).build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -146,7 +152,7 @@ fn run(
     };
     runtime.block_on(async move {
         clock::refresh();
-        let worker = Worker::new(shared);
+        let worker = Worker::new(shared, ticks);
         let accepting = listeners.into_iter().try_for_each(|listener| accept::start(&worker, listener, phases.clone()));
         let _ = ready.send(accepting);
         tokio::task::spawn_local(tick(Rc::clone(&worker)));
@@ -156,7 +162,7 @@ fn run(
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>) -> Rc<Self> {
+    fn new(shared: Arc<Shared>, ticks: Arc<Notify>) -> Rc<Self> {
         let metrics = shared.metrics.worker();
         let mut reader = shared.store.reader();
         let view = View::new(reader.load(), None, &shared.health, &metrics);
@@ -168,6 +174,7 @@ impl Worker {
             streams: RefCell::default(),
             watches: RefCell::default(),
             access,
+            ticks,
             reader: RefCell::new(reader),
             view: RefCell::new(Rc::new(view)),
             request_ids: (fastrand::u64(..), Cell::new(0)),
@@ -214,7 +221,6 @@ impl Worker {
             }
         }
         let mut aborted = std::pin::pin!(phases.wait_for(|phase| *phase >= Phase::Aborting));
-        let mut check = tokio::time::interval(clock::TICK);
         while !self.streams.borrow().is_empty() {
             tokio::select! {
                 _ = &mut aborted => {
@@ -225,11 +231,19 @@ impl Worker {
                     }
                     break;
                 }
-                _ = check.tick() => {}
+                () = self.ticks.notified() => {}
             }
         }
         if let Some(access) = &self.access {
             access.borrow_mut().flush();
+        }
+    }
+
+    /// Waits for `ms` milliseconds, late by at most a tick.
+    pub(super) async fn pause(&self, ms: u32) {
+        let end_ms = clock::now_ms() + u64::from(ms);
+        while clock::now_ms() < end_ms {
+            self.ticks.notified().await;
         }
     }
 
@@ -279,16 +293,22 @@ impl Worker {
     }
 }
 
-/// The worker's one timer.
+/// The worker's one timer; a tick that comes while the worker is busy is skipped.
 async fn tick(worker: Rc<Worker>) {
-    let mut interval = tokio::time::interval(clock::TICK);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut round: u32 = 0;
     loop {
-        interval.tick().await;
+        worker.ticks.notified().await;
         clock::refresh();
         clock::refresh_wall();
         round = round.wrapping_add(1);
         worker.sweep(round);
+    }
+}
+
+/// Ticks for all workers until the last has ended; a thread that sleeps, because a timer in a loop costs every turn of it.
+fn send_ticks(mut workers: Vec<Weak<Notify>>) {
+    while !workers.is_empty() {
+        std::thread::sleep(clock::TICK);
+        workers.retain(|worker| worker.upgrade().inspect(|ticks| ticks.notify_waiters()).is_some());
     }
 }

@@ -3,6 +3,7 @@
 mod connections;
 mod failures;
 mod limits;
+mod rewrites;
 mod streams;
 
 /// A whole GET for `/`.

@@ -14,8 +14,8 @@ use std::task::{Context, Poll, Waker, ready};
 use std::{fmt, io};
 
 use bytes::{Buf as _, Bytes};
+use http::StatusCode;
 use http::header::HeaderMap;
-use http::{Request, StatusCode};
 use http_body::Body as _;
 use tokio::task::AbortHandle;
 
@@ -23,8 +23,9 @@ pub(super) use body::{ResponseBody, ResponseCut};
 use buffers::ReadSize;
 pub(super) use sending::Sending;
 
-use super::body::{Interim, RequestBody};
+use super::body::Interim;
 use super::endpoint::OpenConnection;
+use super::request::UpstreamRequest;
 use super::stream::{Stream, Tunnel};
 use super::wire::response::{self, ResponseHead};
 use crate::fault::Fault;
@@ -44,6 +45,8 @@ struct Inner {
     /// Bytes of `received` that hold no end of a head.
     scanned: usize,
     read_size: ReadSize,
+    /// The request's own map, to be used again for the response; it lies here because what waits is moved.
+    headers: HeaderMap,
     interim_heads: u32,
     /// Whether the request is a HEAD.
     answers_head: bool,
@@ -71,6 +74,7 @@ impl Http1 {
             received: Bytes::new(),
             scanned: 0,
             read_size: ReadSize::default(),
+            headers: HeaderMap::new(),
             interim_heads: 0,
             answers_head: false,
             is_sent: true,
@@ -96,8 +100,8 @@ impl Http1 {
     /// Sends a request; the future waits for the response head.
     ///
     /// A request without a body is sent at once, so that the future which is moved around holds none of it.
-    pub(super) fn send(&self, request: Request<RequestBody>) -> Sending {
-        if !request.body().is_end_stream() {
+    pub(super) fn send(&self, request: Box<UpstreamRequest>) -> Sending {
+        if !request.body.is_end_stream() {
             return Sending::later(&self.0, request);
         }
         // Nobody needs to be woken: what does not go out now is polled again by the future.
@@ -137,14 +141,9 @@ impl Inner {
     }
 
     /// Reads the response head; interim ones are kept for the client (rule P11).
-    fn poll_head(
-        &mut self,
-        headers: &mut HeaderMap,
-        interim: &Interim,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<ResponseHead, Fault>> {
+    fn poll_head(&mut self, interim: &Interim, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Fault>> {
         loop {
-            if let Some(head) = self.parse_head(headers)? {
+            if let Some(head) = self.parse_head()? {
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     self.keep_alive = head.keep_alive && head.status != StatusCode::SWITCHING_PROTOCOLS;
                     return Poll::Ready(Ok(head));
@@ -161,12 +160,12 @@ impl Inner {
     }
 
     /// Reads a head off what has been received, if it is there whole.
-    fn parse_head(&mut self, headers: &mut HeaderMap) -> Result<Option<ResponseHead>, Fault> {
+    fn parse_head(&mut self) -> Result<Option<ResponseHead>, Fault> {
         let is_worth_it = self.scanned == 0 || response::ends_head(&self.received, self.scanned);
         if self.received.is_empty() || (!is_worth_it && self.received.len() < response::HEAD_BYTES_MAX) {
             return Ok(None);
         }
-        let head = response::parse_head(&self.received, self.answers_head, headers);
+        let head = response::parse_head(&self.received, self.answers_head, &mut self.headers);
         let head = head.map_err(|_| Fault::ResponseMalformed)?;
         if let Some(head) = &head {
             self.received.advance(head.bytes);

@@ -6,16 +6,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use http::header::HeaderMap;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use hyper::ext::ReasonPhrase;
 
 use super::Inner;
-use super::body::ResponseBody;
 use super::upload::{Upload, UploadError};
 use crate::fault::Fault;
-use crate::forward::body::{Interim, RequestBody};
-use crate::forward::connection::SendError;
+use crate::forward::body::Interim;
+use crate::forward::connection::{ResponseBody, SendError};
+use crate::forward::request::UpstreamRequest;
 use crate::forward::wire::response::ResponseHead;
 
 /// A request that waits for its response head.
@@ -26,7 +25,7 @@ pub(in crate::forward) struct Sending {
 
 enum Step {
     /// Nothing has been done yet.
-    Begin(Box<Request<RequestBody>>),
+    Begin(Box<UpstreamRequest>),
     /// It is out, or on its way.
     Wait(Wait),
     /// It ended before it was waited for, or has been waited for.
@@ -34,8 +33,6 @@ enum Step {
 }
 
 struct Wait {
-    /// The request's own map, to be used again for the response.
-    headers: HeaderMap,
     /// What is left to send.
     upload: Option<Box<Upload>>,
     interim: Interim,
@@ -43,14 +40,14 @@ struct Wait {
 
 impl Sending {
     /// Begins when it is first polled.
-    pub(super) fn later(connection: &Rc<RefCell<Inner>>, request: Request<RequestBody>) -> Self {
-        Self { connection: Rc::clone(connection), step: Step::Begin(Box::new(request)) }
+    pub(super) fn later(connection: &Rc<RefCell<Inner>>, request: Box<UpstreamRequest>) -> Self {
+        Self { connection: Rc::clone(connection), step: Step::Begin(request) }
     }
 
     /// Begins now.
     pub(super) fn at_once(
         connection: &Rc<RefCell<Inner>>,
-        request: Request<RequestBody>,
+        request: Box<UpstreamRequest>,
         cx: &mut Context<'_>,
     ) -> Self {
         let step = begin(&mut connection.borrow_mut(), request, cx);
@@ -66,7 +63,7 @@ impl Future for Sending {
         if let Step::Begin(_) = step
             && let Step::Begin(request) = std::mem::replace(step, Step::Over(None))
         {
-            *step = begin(&mut connection.borrow_mut(), *request, cx);
+            *step = begin(&mut connection.borrow_mut(), request, cx);
         }
         let wait = match step {
             Step::Wait(wait) => wait,
@@ -76,52 +73,54 @@ impl Future for Sending {
             }
             Step::Begin(_) => return Poll::Pending,
         };
-        let polled = ready!(poll_response(connection, wait, cx));
-        *step = Step::Over(None);
-        Poll::Ready(polled.map_err(SendError::sent))
+        let polled = poll_response(connection, wait, cx);
+        if polled.is_ready() {
+            *step = Step::Over(None);
+        }
+        polled
     }
 }
 
 /// Sends as much as goes out at once.
-fn begin(inner: &mut Inner, request: Request<RequestBody>, cx: &mut Context<'_>) -> Step {
-    let (parts, body) = request.into_parts();
-    inner.begin(parts.method == Method::HEAD);
-    let interim = body.interim();
-    let mut upload = Upload::new(&parts, body);
-    let upload = match upload.poll(&mut inner.stream, cx) {
-        Poll::Pending => Some(Box::new(upload)),
-        Poll::Ready(Ok(())) => {
-            upload.end();
-            inner.is_sent = true;
-            None
-        }
+fn begin(inner: &mut Inner, request: Box<UpstreamRequest>, cx: &mut Context<'_>) -> Step {
+    inner.begin(request.head.method == Method::HEAD);
+    let interim = request.body.interim();
+    let mut upload = Upload::new(request);
+    let polled = upload.poll(&mut inner.stream, cx);
+    match polled {
         Poll::Ready(Err(UploadError::Body)) => {
             return Step::Over(Some(SendError::sent(Fault::ConnectionTerminated)));
         }
-        Poll::Ready(Err(UploadError::Stream)) => match upload.into_unsent() {
-            Some(body) => {
-                let unsent = Some(Box::new(Request::from_parts(parts, body)));
-                return Step::Over(Some(SendError { fault: Fault::ConnectionTerminated, unsent }));
-            }
-            // The upstream has stopped reading; why, it may have said (rule U9).
-            None => None,
-        },
+        // Without anything sent, the upstream has gone; else it has stopped reading, and why it may have said (rule U9).
+        Poll::Ready(Err(UploadError::Stream)) if upload.is_unsent() => {
+            let unsent = Some(upload.end());
+            return Step::Over(Some(SendError { fault: Fault::ConnectionTerminated, unsent }));
+        }
+        Poll::Ready(ref sent) => inner.is_sent = sent.is_ok(),
+        Poll::Pending => {}
+    }
+    upload.request.lend_headers(&mut inner.headers);
+    let upload = if polled.is_pending() {
+        Some(Box::new(upload))
+    } else {
+        upload.end();
+        None
     };
-    let mut headers = parts.headers;
-    headers.clear();
-    Step::Wait(Wait { headers, upload, interim })
+    Step::Wait(Wait { upload, interim })
 }
 
 fn poll_response(
     connection: &Rc<RefCell<Inner>>,
     wait: &mut Wait,
     cx: &mut Context<'_>,
-) -> Poll<Result<Response<ResponseBody>, Fault>> {
+) -> Poll<Result<Response<ResponseBody>, SendError>> {
     let inner = &mut *connection.borrow_mut();
     if let Some(upload) = &mut wait.upload {
         match upload.poll(&mut inner.stream, cx) {
             Poll::Pending => {}
-            Poll::Ready(Err(UploadError::Body)) => return Poll::Ready(Err(Fault::ConnectionTerminated)),
+            Poll::Ready(Err(UploadError::Body)) => {
+                return Poll::Ready(Err(SendError::sent(Fault::ConnectionTerminated)));
+            }
             Poll::Ready(sent) => {
                 inner.is_sent = sent.is_ok();
                 if let Some(upload) = wait.upload.take() {
@@ -130,7 +129,7 @@ fn poll_response(
             }
         }
     }
-    let head = ready!(inner.poll_head(&mut wait.headers, &wait.interim, cx))?;
+    let head = ready!(inner.poll_head(&wait.interim, cx)).map_err(SendError::sent)?;
     if let Some(upload) = wait.upload.take() {
         go_on(connection, inner, upload);
     }
@@ -139,8 +138,8 @@ fn poll_response(
 
 /// Makes the response, whose body reads on from here.
 fn respond(connection: &Rc<RefCell<Inner>>, inner: &mut Inner, head: ResponseHead) -> Response<ResponseBody> {
-    let body = ResponseBody::new(connection, inner, head.framing);
-    let mut response = Response::new(body);
+    let body = super::ResponseBody::new(connection, inner, head.framing);
+    let mut response = Response::new(ResponseBody::from(body));
     *response.status_mut() = head.status;
     *response.version_mut() = head.version;
     *response.headers_mut() = head.headers;

@@ -5,12 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::request::Parts;
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 
 use super::buffers;
-use crate::forward::body::RequestBody;
+use crate::forward::request::UpstreamRequest;
 use crate::forward::stream::Stream;
 use crate::forward::wire::chunks;
 use crate::forward::wire::request::{RequestFraming, write_head};
@@ -31,8 +30,9 @@ pub(super) struct Upload {
     /// Follows `data`: the end of a chunk that was not copied.
     tail: &'static [u8],
     framing: RequestFraming,
-    /// `None` once it is over.
-    body: Option<RequestBody>,
+    pub(super) request: Box<UpstreamRequest>,
+    /// The body has been taken whole.
+    is_over: bool,
     /// Whether a part of the body has been taken: then the request cannot be given back.
     is_body_begun: bool,
     bytes_sent: u64,
@@ -49,30 +49,32 @@ pub(super) enum UploadError {
 
 impl Upload {
     /// Writes the head into the worker's buffer; sends nothing yet.
-    pub(super) fn new(parts: &Parts, body: RequestBody) -> Self {
+    pub(super) fn new(request: Box<UpstreamRequest>) -> Self {
         let mut text = buffers::take_text();
-        let framing = RequestFraming::of(&parts.headers, !body.is_end_stream());
-        write_head(parts, framing, &mut text);
+        let framing = RequestFraming::of(&request.head.headers, !request.body.is_end_stream());
+        write_head(&request.head, &request.added, framing, &mut text);
         Self {
             text,
             text_sent: 0,
             data: Bytes::new(),
             tail: b"",
             framing,
-            body: Some(body),
+            request,
+            is_over: false,
             is_body_begun: false,
             bytes_sent: 0,
         }
     }
 
-    /// Gives the buffer back; nothing is left to send.
-    pub(super) fn end(self) {
+    /// Gives the buffer back, and the request; nothing is left to send.
+    pub(super) fn end(self) -> Box<UpstreamRequest> {
         buffers::put_text(self.text);
+        self.request
     }
 
-    /// The body, if nothing of the request was sent or taken.
-    pub(super) fn into_unsent(self) -> Option<RequestBody> {
-        self.body.filter(|_| self.bytes_sent == 0 && !self.is_body_begun)
+    /// Whether nothing of the request was sent or taken.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.bytes_sent == 0 && !self.is_body_begun
     }
 
     /// Sends as much as both sides allow; ready when all is sent.
@@ -81,7 +83,7 @@ impl Upload {
             // What is there goes out together, so that a small request is one segment.
             let gathered = self.poll_gather(cx)?;
             ready!(self.poll_send(stream, cx)).map_err(|_| UploadError::Stream)?;
-            if self.body.is_none() {
+            if self.is_over {
                 return Poll::Ready(Ok(()));
             }
             ready!(gathered);
@@ -90,8 +92,8 @@ impl Upload {
 
     /// Takes parts of the body until it is over or enough to send is there; pending when the client has no more yet.
     fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
-        while self.data.is_empty() && self.text.len() < GATHER_BYTES_MAX {
-            let Some(body) = &mut self.body else { break };
+        while !self.is_over && self.data.is_empty() && self.text.len() < GATHER_BYTES_MAX {
+            let body = &mut self.request.body;
             let frame = if body.is_end_stream() { None } else { ready!(Pin::new(body).poll_frame(cx)) };
             match frame {
                 Some(Ok(frame)) => self.add(frame)?,
@@ -110,7 +112,7 @@ impl Upload {
             Err(frame) => {
                 if let (RequestFraming::Chunked, Ok(trailers)) = (self.framing, frame.into_trailers()) {
                     chunks::write_trailers(&trailers, &mut self.text);
-                    self.body = None;
+                    self.is_over = true;
                 }
             }
         }
@@ -142,7 +144,7 @@ impl Upload {
             RequestFraming::None | RequestFraming::Length(0) => {}
             RequestFraming::Length(_) => return Err(UploadError::Body),
         }
-        self.body = None;
+        self.is_over = true;
         Ok(())
     }
 

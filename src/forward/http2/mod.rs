@@ -14,14 +14,13 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::Request;
 use http::uri::Scheme;
 
 pub(super) use body::ResponseBody;
 pub(super) use sending::Sending;
 
-use super::body::RequestBody;
 use super::endpoint::OpenConnection;
+use super::request::UpstreamRequest;
 use super::stream::Stream;
 use crate::clock;
 
@@ -111,7 +110,7 @@ pub(super) struct StreamPlace(Http2);
 
 impl StreamPlace {
     /// Sends a request; the future waits for the response head.
-    pub(super) fn send(&self, request: Request<RequestBody>) -> Sending {
+    pub(super) fn send(&self, request: Box<UpstreamRequest>) -> Sending {
         Sending::new(&self.0.0, request)
     }
 }

@@ -17,8 +17,9 @@ use super::Shared;
 use super::body::ResponseBody;
 use super::upload::{Upload, UploadError};
 use crate::fault::Fault;
-use crate::forward::body::{Interim, RequestBody};
+use crate::forward::body::Interim;
 use crate::forward::connection::SendError;
+use crate::forward::request::UpstreamRequest;
 
 /// Fields of one connection, which HTTP/2 does not have (RFC 9113 section 8.2.2); `te` may stay for trailers.
 const CONNECTION_FIELDS: [HeaderName; 4] =
@@ -38,29 +39,30 @@ struct Wait {
     upload: Option<Upload>,
     interim: Interim,
     /// The request once more, if it has no body: what an upstream refuses unprocessed is sent elsewhere.
-    again: Option<Box<Request<RequestBody>>>,
+    again: Option<Box<UpstreamRequest>>,
 }
 
 impl Sending {
     /// Opens a stream; what is sent goes out when the connection's task runs.
-    pub(super) fn new(connection: &Rc<Shared>, request: Request<RequestBody>) -> Self {
-        let (parts, body) = request.into_parts();
-        let interim = body.interim();
-        let is_whole = body.is_end_stream();
-        let Some(head) = translate(parts.clone(), &connection.scheme) else {
+    pub(super) fn new(connection: &Rc<Shared>, request: Box<UpstreamRequest>) -> Self {
+        let interim = request.body.interim();
+        let is_whole = request.body.is_end_stream();
+        let mut parts = request.head.clone();
+        request.added.copy_into(&mut parts.headers);
+        let Some(head) = translate(parts, &connection.scheme) else {
             return Self::failed(SendError::sent(Fault::RequestMalformed));
         };
         let (response, stream) = match connection.sender.borrow_mut().send_request(head, is_whole) {
             Ok(opened) => opened,
             Err(_) => {
                 // The connection has ended since it was chosen; nothing of the request went out.
-                let unsent = Some(Box::new(Request::from_parts(parts, body)));
+                let unsent = Some(request);
                 return Self::failed(SendError { fault: Fault::ConnectionTerminated, unsent });
             }
         };
         let (upload, again) = match is_whole {
-            true => (None, Some(Box::new(Request::from_parts(parts, body)))),
-            false => (Some(Upload::new(stream, body)), None),
+            true => (None, Some(request)),
+            false => (Some(Upload::new(stream, request.body)), None),
         };
         Self(Box::new(Step::Wait(Wait { connection: Rc::clone(connection), response, upload, interim, again })))
     }

@@ -23,8 +23,10 @@ use super::body::RequestBody;
 use super::client_body::ClientBody;
 use super::endpoint::OpenConnection;
 use super::http1::Http1;
+use super::request::UpstreamRequest;
 use super::stream::Stream;
 use crate::clock::Watch;
+use crate::head::Added;
 use crate::limits::Limits;
 use crate::observe::Metrics;
 use script::Script;
@@ -59,10 +61,10 @@ async fn received(raw: &[u8]) -> Request<Incoming> {
 }
 
 /// The same with our request body around it.
-async fn forwarded(raw: &[u8]) -> Request<RequestBody> {
-    received(raw)
-        .await
-        .map(|body| RequestBody::new(ClientBody::Http1(body), Arc::new(Watch::default()), &Limits::default(), None))
+async fn forwarded(raw: &[u8]) -> Box<UpstreamRequest> {
+    let wrap = |body| RequestBody::new(ClientBody::Http1(body), Arc::new(Watch::default()), &Limits::default(), None);
+    let (head, body) = received(raw).await.into_parts();
+    Box::new(UpstreamRequest { head, added: Added::default(), body: wrap(body) })
 }
 
 /// Our connection over a script.

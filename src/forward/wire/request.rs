@@ -3,6 +3,8 @@
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING};
 use http::request::Parts;
 
+use crate::head::Added;
+
 /// How the body of a request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFraming {
@@ -19,10 +21,15 @@ impl RequestFraming {
     ///
     /// The header layer has left at most one framing field, in our spelling; chunked wins all the same.
     pub fn of(headers: &HeaderMap, has_body: bool) -> Self {
-        if headers.contains_key(TRANSFER_ENCODING) {
-            return Self::Chunked;
+        let mut length = None;
+        // One walk costs less than two look-ups in a map of the usual size.
+        for (name, value) in headers {
+            match *name {
+                TRANSFER_ENCODING => return Self::Chunked,
+                CONTENT_LENGTH if length.is_none() => length = value.to_str().ok().and_then(|text| text.parse().ok()),
+                _ => {}
+            }
         }
-        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         match length {
             Some(bytes) => Self::Length(bytes),
             None if has_body => Self::Chunked,
@@ -31,10 +38,11 @@ impl RequestFraming {
     }
 }
 
-/// Appends a head in HTTP/1.1 to `out`: the target in origin form (`*` for a bare OPTIONS), names in lower case.
+/// Appends a head in HTTP/1.1 to `out`: the target in origin form (`*` for a bare OPTIONS), names in lower case, the
+/// `added` fields last.
 ///
 /// Framing fields that contradict `framing` are left out, and the one that it needs is added (rule F16).
-pub fn write_head(parts: &Parts, framing: RequestFraming, out: &mut Vec<u8>) {
+pub fn write_head(parts: &Parts, added: &Added, framing: RequestFraming, out: &mut Vec<u8>) {
     out.extend_from_slice(parts.method.as_str().as_bytes());
     out.push(b' ');
     match parts.uri.path_and_query() {
@@ -53,6 +61,9 @@ pub fn write_head(parts: &Parts, framing: RequestFraming, out: &mut Vec<u8>) {
                 continue;
             }
         }
+        write_field(name, value.as_bytes(), out);
+    }
+    for (name, value) in added.iter() {
         write_field(name, value.as_bytes(), out);
     }
     if framing == RequestFraming::Chunked && !framed {
@@ -82,7 +93,7 @@ mod tests {
     fn written(request: Request<()>, has_body: bool) -> String {
         let (parts, ()) = request.into_parts();
         let mut out = Vec::new();
-        write_head(&parts, RequestFraming::of(&parts.headers, has_body), &mut out);
+        write_head(&parts, &Added::default(), RequestFraming::of(&parts.headers, has_body), &mut out);
         String::from_utf8(out).unwrap()
     }
 

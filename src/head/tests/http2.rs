@@ -27,7 +27,7 @@ fn judge(parts: &request::Parts, stream: Stream<'_>) -> Result<Facts, Fault> {
 fn sent(mut parts: request::Parts, stream: Stream<'_>) -> request::Parts {
     let policy = Policy::default();
     let facts = judge(&parts, stream).unwrap();
-    prepare(&mut parts, facts, &context(&policy, &peer(&policy)));
+    prepare(&mut parts, facts, &context(&policy, &peer(&policy))).copy_into(&mut parts.headers);
     parts
 }
 
@@ -91,7 +91,7 @@ fn an_extended_connect_becomes_a_handshake() {
     let policy = Policy::default();
     let facts = judge(&parts, WEBSOCKET).unwrap();
     assert_eq!((facts.upgrade, facts.body), (Upgrade::WebSocket, BodyKind::None));
-    prepare(&mut parts, facts, &context(&policy, &peer(&policy)));
+    prepare(&mut parts, facts, &context(&policy, &peer(&policy))).copy_into(&mut parts.headers);
     assert_eq!((&parts.method, parts.uri.path()), (&Method::GET, "/chat"));
     assert_eq!(lines(&parts.headers, "upgrade"), "websocket");
     assert_eq!(lines(&parts.headers, "sec-websocket-key"), "q6urq6urq6urq6urq6urqw==");

@@ -140,7 +140,7 @@ proptest! {
         prop_assert!(!admitted.host.bytes().any(|byte| byte.is_ascii_uppercase() || matches!(byte, b'@' | b'/' | b' ')));
         let facts = admitted.facts;
         let peer = peer(&policy);
-        prepare(&mut parts, facts, &super::ForwardContext { websocket, ..context(&policy, &peer) });
+        prepare(&mut parts, facts, &super::ForwardContext { websocket, ..context(&policy, &peer) }).copy_into(&mut parts.headers);
 
         let headers = &parts.headers;
         let count = |name: &str| headers.get_all(name).iter().count();

@@ -285,7 +285,8 @@ fn p6_a_route_may_forbid_websockets() {
     let peer = peer(&policy);
     let mut parts = get(&HANDSHAKE);
     let facts = facts(&parts);
-    prepare(&mut parts, facts, &ForwardContext { websocket: false, ..context(&policy, &peer) });
+    prepare(&mut parts, facts, &ForwardContext { websocket: false, ..context(&policy, &peer) })
+        .copy_into(&mut parts.headers);
     assert!(!parts.headers.contains_key("upgrade") && !parts.headers.contains_key("connection"));
 }
 
@@ -358,7 +359,8 @@ fn p9_ipv6_peers_are_written_as_each_field_wants_them() {
     let send = |address: &str, secure| {
         let mut parts = get(&[]);
         let facts = facts(&parts);
-        prepare(&mut parts, facts, &context(&policy, &Peer::new(address.parse().unwrap(), secure, &policy)));
+        prepare(&mut parts, facts, &context(&policy, &Peer::new(address.parse().unwrap(), secure, &policy)))
+            .copy_into(&mut parts.headers);
         (lines(&parts.headers, "x-forwarded-for"), lines(&parts.headers, "forwarded"))
     };
     assert_eq!(send("2001:db8::1", true), ("2001:db8::1".into(), "for=\"[2001:db8::1]\";proto=https".into()));
@@ -408,7 +410,8 @@ fn a_host_rewrite_keeps_the_asked_host_in_x_forwarded_host() {
     let peer = peer(&policy);
     let mut parts = get(&[]);
     let facts = facts(&parts);
-    prepare(&mut parts, facts, &ForwardContext { host: Some(&host), ..context(&policy, &peer) });
+    prepare(&mut parts, facts, &ForwardContext { host: Some(&host), ..context(&policy, &peer) })
+        .copy_into(&mut parts.headers);
     assert_eq!(lines(&parts.headers, "host"), "inner.example");
     assert_eq!(lines(&parts.headers, "x-forwarded-host"), "a.example");
 }

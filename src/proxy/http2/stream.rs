@@ -73,7 +73,8 @@ pub(super) fn open(
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let request = request.map(|body| ClientBody::Http2(StreamBody::new(body, length)));
     let carrier = Carrier::stream(connection, Rc::clone(&stream));
-    tokio::task::spawn_local(async move {
+    // Boxed, because tokio moves the future of a task half a dozen times.
+    tokio::task::spawn_local(Box::pin(async move {
         // The future is made in here, so that a panic in it is this stream's own.
         let mut serving = pin!(serve(carrier, &stream, request, &place.shared));
         let mut known = false;
@@ -91,7 +92,7 @@ pub(super) fn open(
         })
         .await;
         conclude(&place, &stream, ended);
-    });
+    }));
 }
 
 /// Serves the request and sends its answer.

@@ -69,7 +69,7 @@ pub(super) fn request(data: &[u8]) {
             assert_admitted(&parts, &admitted);
             let facts = admitted.facts;
             let mut sent = parts.clone();
-            request::prepare(&mut sent, facts, &context);
+            request::prepare(&mut sent, facts, &context).copy_into(&mut sent.headers);
             assert_sent(&parts, &sent, facts.body, &context);
             assert_forwarding(&sent, &context);
             wire::assert_written(&sent, RequestFraming::of(&sent.headers, facts.body != BodyKind::None));

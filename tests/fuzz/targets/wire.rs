@@ -3,6 +3,7 @@
 use banyan::forward::wire::chunks::{Chunk, ChunkDecoder, LAST_CHUNK, write_size, write_trailers};
 use banyan::forward::wire::request::{RequestFraming, write_head};
 use banyan::forward::wire::response::{ResponseFraming, ResponseHead, ends_head, parse_head};
+use banyan::head::Added;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName};
 
@@ -105,7 +106,7 @@ pub(super) fn chunked(data: &[u8]) {
 /// A prepared head must stand on the wire as it stands in the map: a line for each field, and nothing between.
 pub(super) fn assert_written(sent: &http::request::Parts, framing: RequestFraming) {
     let mut written = Vec::new();
-    write_head(sent, framing, &mut written);
+    write_head(sent, &Added::default(), framing, &mut written);
     let text = String::from_utf8_lossy(&written).into_owned();
     let head = text.strip_suffix("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
     let mut lines = head.split("\r\n");
