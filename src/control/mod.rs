@@ -283,9 +283,7 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
     let signals = plan.signals.then(signals::Signals::new).transpose()?;
     let mut watcher =
         plan.watch.then(|| Watcher::new([plan.flags_dir.as_path(), &plan.routes_dir], Arc::clone(&mailbox)));
-    if let Some(watcher) = &mut watcher {
-        watcher.ensure();
-    }
+    watcher.iter_mut().for_each(Watcher::ensure);
     let reloader = Reloader {
         flags_dir: plan.flags_dir,
         routes_dir: plan.routes_dir,

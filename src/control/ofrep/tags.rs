@@ -57,7 +57,38 @@ pub(super) fn matches(tag: &str, values: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::compile::{Options, compile};
+    use crate::config::FileSet;
+
+    fn snapshot() -> Snapshot {
+        let flags = FileSet::from_texts(
+            "flags",
+            [("f.yaml", "flags: {f: {state: ENABLED, variants: {a: a}, defaultVariant: a}}")],
+        );
+        let routes = "upstreams: {one: {endpoints: [\"http://one.example:80\"]}}\nroutes: [{name: a, match: {path: /}, upstream: one}]";
+        let routes = FileSet::from_texts("routes", [("r.yaml", routes)]);
+        compile(&flags, &routes, &Options::default(), None).draft.unwrap().into_snapshot(1)
+    }
+
+    #[test]
+    fn what_flags_cannot_see_keeps_the_tag_and_all_else_does_not() {
+        let (tags, first) = (ForceTags::new(), snapshot());
+        let tag = tags.tag(&first);
+        let address: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        let addresses = HashMap::from([((Box::from("one.example"), 80), vec![address])]);
+        let moved = first.with_addresses(2, &addresses).unwrap();
+        assert_eq!(tags.tag(&moved), tag);
+        let overridden = Snapshot { overrides: Arc::new(Overrides::new(true, Vec::new())), ..moved.clone() };
+        let second = tags.tag(&overridden);
+        assert_ne!(second, tag);
+        let third = tags.tag(&snapshot());
+        assert!(third != tag && third != second);
+        assert_ne!(ForceTags::new().tag(&first), tag, "another process counts anew");
+    }
 
     #[test]
     fn tags_are_compared_weakly() {

@@ -4,12 +4,15 @@ usage: ofrep.py BASE; reads {"flag", "context"} a line, writes {"value", "varian
 """
 
 import json
+import logging
 import sys
 
 from openfeature import api
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 
+# Version 0.3.0 of the provider logs a traceback where a flag gives no variant, and then gives the default as it should.
+logging.getLogger("openfeature").setLevel(logging.CRITICAL)
 api.set_provider(OFREPProvider(sys.argv[1], timeout=20.0))
 client = api.get_client()
 for line in sys.stdin:
