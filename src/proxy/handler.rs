@@ -138,7 +138,7 @@ fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
     }
     let body = match body {
         ClientBody::Http2(stream) if sent.asked == Upgrade::WebSocket => {
-            sent.rest.get_or_insert_default().client = Some(ClientEnd::Stream(stream.into_stream()));
+            sent.rest.get_or_insert_default().client = Some(ClientEnd::Stream(stream));
             ClientBody::None
         }
         body => body,
