@@ -51,7 +51,7 @@ pub enum Fault {
     ClientGone,
     /// The request body ended early or was malformed.
     RequestBodyBroken,
-    /// CONNECT or another method that is never forwarded.
+    /// CONNECT or another method that is never forwarded, or a WebSocket where the upstream has none.
     MethodRefused,
     /// An expectation other than 100-continue.
     ExpectationFailed,

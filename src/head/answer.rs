@@ -70,7 +70,7 @@ pub const fn explain(fault: Fault) -> &'static str {
         Fault::ClientTimeout => "the request took too long to arrive",
         Fault::ClientGone => "the client closed the connection",
         Fault::RequestBodyBroken => "the request body is incomplete or malformed",
-        Fault::MethodRefused => "the method is not forwarded",
+        Fault::MethodRefused => "the method is not forwarded, or not for this path",
         Fault::ExpectationFailed => "only 100-continue can be expected",
         Fault::Misdirected => "the host is not served on this connection; ask on a new one",
         Fault::NoRoute => "no route matches the request",

@@ -213,7 +213,9 @@ fn answer(
     let facts = match admitted.and_then(|facts| own_handshake(facts, &parts, accept)) {
         Ok(facts) => facts,
         Err(fault) => {
-            lease.failed(upstream);
+            if fault.side() == Side::Upstream {
+                lease.failed(upstream);
+            }
             return Err(Refused { exchange, fault, afterwards: Afterwards::Close });
         }
     };
@@ -251,14 +253,16 @@ fn add_own(headers: &mut HeaderMap, rest: &mut SentRest) {
 fn own_handshake(
     facts: response::Facts,
     parts: &http::response::Parts,
+///
+/// That is the fault of a client that asked for a WebSocket where there is none: endpoints must not suffer for it (U10).
     accept: Option<&HeaderValue>,
 ) -> Result<response::Facts, Fault> {
     let Some(accept) = accept else { return Ok(facts) };
-    let fits = match facts.is_tunnel {
-        true => parts.headers.get(SEC_WEBSOCKET_ACCEPT) == Some(accept),
-        false => !parts.status.is_success(),
-    };
-    if fits { Ok(facts) } else { Err(Fault::ResponseMalformed) }
+    match facts.is_tunnel {
+        true if parts.headers.get(SEC_WEBSOCKET_ACCEPT) != Some(accept) => Err(Fault::ResponseMalformed),
+        false if parts.status.is_success() => Err(Fault::MethodRefused),
+        _ => Ok(facts),
+    }
 }
 
 fn own(made: Response<bytes::Bytes>, mut exchange: Box<Exchange>) -> Response<Answer> {
