@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
 
 use super::answer::Answer;
@@ -236,7 +236,10 @@ fn answer(
         let tunnel = tunnel::start(exchange.carrier(), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
         return Ok(Response::from_parts(parts, tunnel));
     }
-    Ok(Response::from_parts(parts, Answer::passed(body, lease, upstream, exchange)))
+    let keeps_length = parts.status == StatusCode::NOT_MODIFIED
+        && !exchange.carrier().is_stream()
+        && parts.headers.contains_key(CONTENT_LENGTH);
+    Ok(Response::from_parts(parts, Answer::passed(body, lease, upstream, exchange, keeps_length)))
 }
 
 /// Adds the fields that the decision has for the client.
