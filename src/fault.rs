@@ -93,7 +93,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, by discriminant.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::UriTooLong,

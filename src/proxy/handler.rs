@@ -253,11 +253,11 @@ fn add_own(headers: &mut HeaderMap, rest: &mut SentRest) {
 }
 
 /// Judges the answer to a handshake of our own: a success that is no switch would look like one to the client.
+///
+/// That is the fault of a client that asked for a WebSocket where there is none: endpoints must not suffer for it (U10).
 fn own_handshake(
     facts: response::Facts,
     parts: &http::response::Parts,
-///
-/// That is the fault of a client that asked for a WebSocket where there is none: endpoints must not suffer for it (U10).
     accept: Option<&HeaderValue>,
 ) -> Result<response::Facts, Fault> {
     let Some(accept) = accept else { return Ok(facts) };
