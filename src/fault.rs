@@ -51,7 +51,7 @@ pub enum Fault {
     ClientGone,
     /// The request body ended early or was malformed.
     RequestBodyBroken,
-    /// CONNECT or another method that is never forwarded.
+    /// CONNECT or another method that is never forwarded, or a WebSocket where the upstream has none.
     MethodRefused,
     /// An expectation other than 100-continue.
     ExpectationFailed,
@@ -63,6 +63,8 @@ pub enum Fault {
     Loop,
     /// A limit of the router, such as connections to one upstream, is reached.
     LimitReached,
+    /// The router ended before the exchange did: the drain deadline, or a second signal.
+    Drained,
     /// The router failed on its own.
     Internal,
     /// The upstream's name has no address.
@@ -91,7 +93,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, by discriminant.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::UriTooLong,
@@ -106,6 +108,7 @@ impl Fault {
         Self::NoRoute,
         Self::Loop,
         Self::LimitReached,
+        Self::Drained,
         Self::Internal,
         Self::DnsError,
         Self::Unavailable,
@@ -134,7 +137,7 @@ impl Fault {
             | Self::MethodRefused
             | Self::ExpectationFailed
             | Self::Misdirected => Side::Client,
-            Self::NoRoute | Self::Loop | Self::LimitReached | Self::Internal => Side::Router,
+            Self::NoRoute | Self::Loop | Self::LimitReached | Self::Drained | Self::Internal => Side::Router,
             Self::DnsError
             | Self::Unavailable
             | Self::ConnectRefused
@@ -166,7 +169,7 @@ impl Fault {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::LimitReached | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LimitReached | Self::Drained | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::DnsError
             | Self::ConnectRefused
             | Self::TlsCertificate
@@ -191,7 +194,7 @@ impl Fault {
             Self::NoRoute => "destination_not_found",
             Self::Loop => "proxy_loop_detected",
             Self::LimitReached => "connection_limit_reached",
-            Self::Internal => "proxy_internal_error",
+            Self::Drained | Self::Internal => "proxy_internal_error",
             Self::DnsError => "dns_error",
             Self::Unavailable => "destination_unavailable",
             Self::ConnectRefused => "connection_refused",
@@ -223,6 +226,7 @@ impl Fault {
             Self::NoRoute => "no_route",
             Self::Loop => "loop",
             Self::LimitReached => "limit_reached",
+            Self::Drained => "drained",
             Self::Internal => "internal",
             Self::DnsError => "dns_error",
             Self::Unavailable => "unavailable",

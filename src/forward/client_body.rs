@@ -1,6 +1,8 @@
 //! Owns the request body as a client sends it, over HTTP/1.1 or on a stream of HTTP/2.
 
+use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -15,16 +17,20 @@ pub enum ClientBody {
     Http1(Incoming),
     /// Of an HTTP/2 stream.
     Http2(StreamBody),
-    /// There is none: the stream is to become a tunnel.
+    /// There is none, or the stream is to become a tunnel.
     None,
 }
 
 /// The body of an HTTP/2 request.
 ///
 /// The stream's window opens again only when the next part is asked for: what the upstream has not taken, the client
-/// cannot replace.
+/// cannot replace. Clones read the same body: the stream's task keeps one, because the stream is reset with the last.
+#[derive(Debug, Clone)]
+pub struct StreamBody(Rc<RefCell<Incomplete>>);
+
+/// What of it has come, and the stream for the rest.
 #[derive(Debug)]
-pub struct StreamBody {
+struct Incomplete {
     stream: RecvStream,
     /// What the request says it will be.
     length: Option<u64>,
@@ -38,14 +44,32 @@ pub struct StreamBody {
 impl StreamBody {
     /// Wraps a stream whose request announces `length` bytes, if it says so.
     pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self { stream, length, received: 0, held: 0, at_trailers: false }
+        Self(Rc::new(RefCell::new(Incomplete { stream, length, received: 0, held: 0, at_trailers: false })))
     }
 
-    /// The stream, for what follows when no more of the body is wanted.
-    pub fn into_stream(self) -> RecvStream {
-        self.stream
+    /// Reads the next part; trailers are the end.
+    ///
+    /// # Errors
+    /// When the client resets the stream or breaks a rule.
+    pub fn poll_data(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenBody>>> {
+        let frame = ready!(self.0.borrow_mut().poll_frame(cx));
+        Poll::Ready(
+            frame.and_then(|frame| frame.map_err(|_| BrokenBody).map(|frame| frame.into_data().ok()).transpose()),
+        )
     }
 
+    /// Leaves the window as it is when the next part is asked for.
+    pub fn shut_window(&self) {
+        self.0.borrow_mut().held = 0;
+    }
+
+    /// Whether it has been read to its end.
+    pub fn is_end_stream(&self) -> bool {
+        self.0.borrow().stream.is_end_stream()
+    }
+}
+
+impl Incomplete {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         if self.held > 0 {
             // It fails only for more than was received.
@@ -81,7 +105,7 @@ impl Body for ClientBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenBody),
-            Self::Http2(body) => body.poll_frame(cx).map_err(|_| BrokenBody),
+            Self::Http2(body) => body.0.borrow_mut().poll_frame(cx).map_err(|_| BrokenBody),
             Self::None => Poll::Ready(None),
         }
     }
@@ -89,7 +113,7 @@ impl Body for ClientBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
             Self::None => true,
         }
     }
@@ -97,7 +121,7 @@ impl Body for ClientBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
+            Self::Http2(body) => body.0.borrow().size_hint(),
             Self::None => SizeHint::with_exact(0),
         }
     }

@@ -41,6 +41,8 @@ pub(super) struct Passed {
     watch: Arc<Watch>,
     exchange: Box<Exchange>,
     waiting: bool,
+    /// Its head says the length of what another answer would hold (a 304 over HTTP/1.1).
+    keeps_length: bool,
 }
 
 /// Says that a response was cut; hyper then breaks the client's connection, so that it never looks complete.
@@ -66,10 +68,16 @@ impl Answer {
         Self::Own(Box::new(Own { text: None, exchange: None }))
     }
 
-    pub(super) fn passed(body: ResponseBody, lease: Lease, upstream: &Arc<Upstream>, exchange: Box<Exchange>) -> Self {
-        let watch = Arc::clone(exchange.watch());
-        let mut passed =
-            Passed { body, lease: Some(lease), upstream: Arc::clone(upstream), watch, exchange, waiting: false };
+    /// Passes a body on; with `keeps_length` the head's `Content-Length` stays although there is no body.
+    pub(super) fn passed(
+        body: ResponseBody,
+        lease: Lease,
+        upstream: &Arc<Upstream>,
+        exchange: Box<Exchange>,
+        keeps_length: bool,
+    ) -> Self {
+        let (watch, upstream) = (Arc::clone(exchange.watch()), Arc::clone(upstream));
+        let mut passed = Passed { body, lease: Some(lease), upstream, watch, exchange, waiting: false, keeps_length };
         if passed.body.is_end_stream() {
             passed.complete();
         }
@@ -163,7 +171,8 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(own) => own.text.is_none(),
-            Self::Passed(passed) => passed.body.is_end_stream(),
+            // hyper takes the length off a head without a body, and sends none with a 304 whatever it is given.
+            Self::Passed(passed) => passed.body.is_end_stream() && !passed.keeps_length,
             Self::Tunnel(_) => false,
         }
     }
@@ -171,6 +180,7 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(own) => SizeHint::with_exact(own.text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Passed(passed) if passed.keeps_length => SizeHint::default(),
             Self::Passed(passed) => passed.body.size_hint(),
             Self::Tunnel(_) => SizeHint::default(),
         }

@@ -228,6 +228,7 @@ impl Exchange {
         let fault = match broken_upload {
             Some(fault) => fault,
             None if std::thread::panicking() => Fault::Internal,
+            None if self.carrier.connection.worker.is_aborting() => Fault::Drained,
             None => match self.carrier.watch().expired() {
                 Some(clock::Wait::Body | clock::Wait::BodyRate | clock::Wait::Write) => Fault::ClientTimeout,
                 _ => Fault::ClientGone,

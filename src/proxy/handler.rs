@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
 
 use super::answer::Answer;
@@ -138,7 +138,7 @@ fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
     }
     let body = match body {
         ClientBody::Http2(stream) if sent.asked == Upgrade::WebSocket => {
-            sent.rest.get_or_insert_default().client = Some(ClientEnd::Stream(stream.into_stream()));
+            sent.rest.get_or_insert_default().client = Some(ClientEnd::Stream(stream));
             ClientBody::None
         }
         body => body,
@@ -213,7 +213,9 @@ fn answer(
     let facts = match admitted.and_then(|facts| own_handshake(facts, &parts, accept)) {
         Ok(facts) => facts,
         Err(fault) => {
-            lease.failed(upstream);
+            if fault.side() == Side::Upstream {
+                lease.failed(upstream);
+            }
             return Err(Refused { exchange, fault, afterwards: Afterwards::Close });
         }
     };
@@ -234,7 +236,10 @@ fn answer(
         let tunnel = tunnel::start(exchange.carrier(), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
         return Ok(Response::from_parts(parts, tunnel));
     }
-    Ok(Response::from_parts(parts, Answer::passed(body, lease, upstream, exchange)))
+    let keeps_length = parts.status == StatusCode::NOT_MODIFIED
+        && !exchange.carrier().is_stream()
+        && parts.headers.contains_key(CONTENT_LENGTH);
+    Ok(Response::from_parts(parts, Answer::passed(body, lease, upstream, exchange, keeps_length)))
 }
 
 /// Adds the fields that the decision has for the client.
@@ -248,17 +253,19 @@ fn add_own(headers: &mut HeaderMap, rest: &mut SentRest) {
 }
 
 /// Judges the answer to a handshake of our own: a success that is no switch would look like one to the client.
+///
+/// That is the fault of a client that asked for a WebSocket where there is none: endpoints must not suffer for it (U10).
 fn own_handshake(
     facts: response::Facts,
     parts: &http::response::Parts,
     accept: Option<&HeaderValue>,
 ) -> Result<response::Facts, Fault> {
     let Some(accept) = accept else { return Ok(facts) };
-    let fits = match facts.is_tunnel {
-        true => parts.headers.get(SEC_WEBSOCKET_ACCEPT) == Some(accept),
-        false => !parts.status.is_success(),
-    };
-    if fits { Ok(facts) } else { Err(Fault::ResponseMalformed) }
+    match facts.is_tunnel {
+        true if parts.headers.get(SEC_WEBSOCKET_ACCEPT) != Some(accept) => Err(Fault::ResponseMalformed),
+        false if parts.status.is_success() => Err(Fault::MethodRefused),
+        _ => Ok(facts),
+    }
 }
 
 fn own(made: Response<bytes::Bytes>, mut exchange: Box<Exchange>) -> Response<Answer> {

@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use h2::RecvStream;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
@@ -14,7 +13,7 @@ use super::answer::Answer;
 use super::carrier::Carrier;
 use super::connection::Connection;
 use super::http2::StreamTunnel;
-use crate::forward::{Lease, Tunnel};
+use crate::forward::{Lease, StreamBody, Tunnel};
 use crate::limits::Limit;
 
 /// The buffer for each direction, in bytes.
@@ -29,7 +28,7 @@ pub(super) enum ClientEnd {
     /// An HTTP/1.1 connection that switches.
     Connection(OnUpgrade),
     /// A stream that was opened by extended CONNECT.
-    Stream(RecvStream),
+    Stream(StreamBody),
 }
 
 /// Opens a tunnel once both sides have switched; the lease counts as in flight as long as it lasts.

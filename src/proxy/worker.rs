@@ -207,6 +207,11 @@ impl Worker {
         self.phase.get() != Phase::Running
     }
 
+    /// Whether what is left is dropped.
+    pub(super) fn is_aborting(&self) -> bool {
+        self.phase.get() == Phase::Aborting
+    }
+
     /// Waits through the phases; returns when nothing is left to do.
     async fn serve(&self, mut phases: watch::Receiver<Phase>) {
         // The sender lives as long as the process; its loss is an order to stop at once.
@@ -224,6 +229,7 @@ impl Worker {
         while !self.streams.borrow().is_empty() {
             tokio::select! {
                 _ = &mut aborted => {
+                    self.phase.set(Phase::Aborting);
                     let left = self.streams.borrow().len();
                     tracing::warn!(connections = left, "drain deadline: dropping what is left");
                     for _ in 0..left {

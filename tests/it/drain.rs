@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::PATIENCE;
 use crate::support::origin::Origin;
 use crate::support::router::{Router, Setup};
 use crate::support::wire::Wire;
+use crate::support::{Frames, PATIENCE};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a.example\r\n\r\n";
 
@@ -101,6 +101,37 @@ fn the_drain_deadline_ends_what_is_left() {
     busy.assert_closed();
     assert!(router.wait_for_exit().success());
     assert!(router.logs().iter().any(|line| line.contains("drain deadline")));
+}
+
+#[test]
+fn what_the_drain_deadline_cuts_is_the_routers_own_fault() {
+    let (origin, _release) = held();
+    let template = Router::to(origin.address);
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    for folder in ["flags", "routes"] {
+        std::fs::create_dir(directory.path().join(folder)).unwrap();
+        let from = template.directory().join(folder).join("test.yaml");
+        std::fs::copy(from, directory.path().join(folder).join("test.yaml")).unwrap();
+    }
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" > access.log", env!("CARGO_BIN_EXE_banyan"), "serve"]);
+    command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+    command.args(["--limit", "drain_timeout_ms=200"]);
+    let mut router = Router::run(command, Arc::clone(&directory));
+    let (mut plain, mut stream) = (router.connect(), Frames::connect(router.listen));
+    plain.send(GET);
+    stream.get(1, "/");
+    origin.wait_for_requests(2);
+    router.signal(Signal::TERM);
+    plain.assert_closed();
+    assert!(router.wait_for_exit().success());
+    let lines = std::fs::read_to_string(directory.path().join("access.log")).unwrap();
+    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for line in &lines {
+        let said = ["fault", "fault_side", "status"].map(|name| line[name].to_string());
+        assert_eq!(said, ["\"drained\"", "\"router\"", "503"], "{line}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::forward::{ClientBody, StreamBody};
 use crate::proxy::answer::{Answer, AnswerError};
 use crate::proxy::carrier::{Carrier, Stream};
 use crate::proxy::connection::{self, Connection};
+use crate::proxy::discard::discard_rest;
 use crate::proxy::handler;
 
 /// How a stream ended, if not with a whole answer.
@@ -71,12 +72,22 @@ pub(super) fn open(
     let place = Place { connection: Rc::clone(connection), shared: Rc::clone(shared), key };
     let stream = Rc::new(Stream { watch, respond: respond.into() });
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let request = request.map(|body| ClientBody::Http2(StreamBody::new(body, length)));
+    let mut body = None;
+    let request = request.map(|stream| match stream.is_end_stream() {
+        true => ClientBody::None,
+        false => ClientBody::Http2(body.insert(StreamBody::new(stream, length)).clone()),
+    });
     let carrier = Carrier::stream(connection, Rc::clone(&stream));
     // Boxed, because tokio moves the future of a task half a dozen times.
     tokio::task::spawn_local(Box::pin(async move {
         // The future is made in here, so that a panic in it is this stream's own.
-        let mut serving = pin!(serve(carrier, &stream, request, &place.shared));
+        let mut serving = pin!(async {
+            serve(carrier, &stream, request, &place.shared).await?;
+            if let Some(body) = &body {
+                discard_rest(&place.connection, &stream.watch, body).await;
+            }
+            Ok(())
+        });
         let mut known = false;
         let ended = poll_fn(|cx| {
             if !known {

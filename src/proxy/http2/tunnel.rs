@@ -5,11 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use h2::RecvStream;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use crate::clock::Wait;
-use crate::forward::{Lease, Tunnel};
+use crate::forward::{Lease, StreamBody, Tunnel};
 use crate::limits::Limit;
 use crate::proxy::carrier::Carrier;
 use crate::proxy::tunnel::{AFTER_END_MS, BUFFER_BYTES};
@@ -19,7 +18,7 @@ pub(in crate::proxy) struct StreamTunnel {
     upstream: Tunnel,
     _lease: Lease,
     /// The client's end; `None` when it has sent all it will send.
-    client: Option<RecvStream>,
+    client: Option<StreamBody>,
     /// What the client sent and the upstream has not taken.
     up: Bytes,
     carrier: Carrier,
@@ -29,7 +28,7 @@ pub(in crate::proxy) struct StreamTunnel {
 
 impl StreamTunnel {
     pub(in crate::proxy) fn new(
-        client: RecvStream,
+        client: StreamBody,
         upstream: Tunnel,
         lease: Lease,
         carrier: Carrier,
@@ -43,7 +42,7 @@ impl StreamTunnel {
 
     /// Passes on what the client sends, as far as the upstream takes it.
     pub(super) fn poll_up(&mut self, cx: &mut Context<'_>) {
-        while let Some(client) = &mut self.client {
+        while let Some(client) = &self.client {
             if self.up.is_empty() {
                 match client.poll_data(cx) {
                     Poll::Pending => break,
@@ -57,8 +56,6 @@ impl StreamTunnel {
                 Poll::Pending => break,
                 Poll::Ready(Ok(bytes)) => {
                     self.up.advance(bytes);
-                    // It fails only for more than was received.
-                    let _ = client.flow_control().release_capacity(bytes);
                     self.touch();
                 }
                 Poll::Ready(Err(_)) => return self.end_up(cx),

@@ -270,6 +270,9 @@ fn p15_answers_without_body() {
         ("GET", b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n", ""),
         ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", ""),
         ("GET", b"HTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n", ""),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n", "7"),
+        ("HEAD", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n", "7"),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\ncontent-length: 7\r\n\r\n", ""),
     ] {
         let origin = Origin::answering(response);
         let router = Router::to(origin.address);

@@ -1,9 +1,11 @@
 //! Streams: bodies and trailers both ways, several at once, those that are broken off by one side or the other.
 
+use std::process::Command;
+
 use http::{HeaderMap, HeaderValue, Request};
 
 use super::{Pair, client};
-use crate::support::frames::{CANCEL, DATA, END_STREAM, INTERNAL_ERROR, NO_ERROR, request};
+use crate::support::frames::{CANCEL, DATA, END_STREAM, INTERNAL_ERROR, NO_ERROR, RST_STREAM, WINDOW_UPDATE, request};
 use crate::support::router::Setup;
 use crate::support::{Frames, Origin, Router};
 
@@ -163,6 +165,66 @@ fn u9_an_answer_before_the_body_is_delivered_and_the_rest_is_not_wanted() {
     assert_eq!((answer.status, answer.reset), (413, None));
     let end = client.until("the reset", |frame| frame.stream == 1);
     assert_eq!(end.code(), NO_ERROR);
+    client.assert_serves(3);
+}
+
+/// Posts a body with curl and returns the status it saw, with its exit code.
+fn curl_posts(router: &Router, host: &str, body_bytes: usize) -> (String, Option<i32>) {
+    let body = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(body.path(), vec![b'x'; body_bytes]).unwrap();
+    let mut curl = Command::new("curl");
+    curl.args(["--http2-prior-knowledge", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+    curl.args(["--max-time", "10", "--header", &format!("host: {host}")]);
+    curl.args(["--data-binary", &format!("@{}", body.path().display()), &format!("http://{}/", router.listen)]);
+    let output = curl.output().expect("curl; run `make tools`");
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+#[test]
+fn f17_an_answer_of_our_own_is_not_lost_behind_the_reset_of_its_request() {
+    let refusing = Router::to(Origin::refusing());
+    let limited = Setup::route(Origin::ok().address, "", "body_bytes_max: 4").start();
+    for (router, host, expected) in
+        [(&refusing, "a.example", "502"), (&limited, "a.example", "413"), (&limited, "a@example", "400")]
+    {
+        for body_bytes in [10_000, 60_000, 200_000, 2_000_000] {
+            for _ in 0..5 {
+                let seen = curl_posts(router, host, body_bytes);
+                assert_eq!(seen, (expected.to_owned(), Some(0)), "{body_bytes} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn f17_what_is_left_of_a_body_is_taken_before_the_reset_and_no_more_than_the_limit() {
+    let setup = || Setup::route(Origin::ok().address, "", "body_bytes_max: 4");
+    let router = setup().limit("discard_timeout_ms", 3_600_000).start();
+    let mut client = Frames::connect(router.listen);
+    client.head(1, &request("POST", "/"), 0);
+    client.send(DATA, 0, 1, b"hello");
+    assert_eq!(client.answer(1).status, 413);
+    // It ends in order: nothing is reset, and the next frame is another stream's.
+    client.send(DATA, END_STREAM, 1, &[0; 16_000]);
+    client.head(3, &request("GET", "/"), END_STREAM);
+    let next = client.until("the next", |frame| frame.stream != 0 && frame.kind != WINDOW_UPDATE);
+    assert_eq!((next.stream, next.status()), (3, 200));
+
+    let router = setup().limit("discard_bytes_max", 30_000).limit("discard_timeout_ms", 300).start();
+    let mut client = Frames::connect(router.listen);
+    client.head(1, &request("POST", "/"), 0);
+    (0..4).for_each(|_| _ = client.send(DATA, 0, 1, &[0; 16_000]));
+    assert_eq!(client.answer(1).status, 413);
+    let opened = std::cell::Cell::new(0);
+    let end = client.until("the reset", |frame| {
+        if frame.kind == WINDOW_UPDATE && frame.stream == 1 {
+            opened.set(opened.get() + u32::from_be_bytes(frame.payload[..4].try_into().unwrap()));
+        }
+        frame.kind == RST_STREAM
+    });
+    assert_eq!((end.stream, end.code()), (1, NO_ERROR));
+    assert!(opened.get() <= 48_000, "the window was opened by {opened:?} bytes");
+    router.wait_for_metric("banyan_limit_hits_total", &["limit=\"discard\""], 1.0);
     client.assert_serves(3);
 }
 

@@ -99,19 +99,41 @@ fn l7_a_silent_tunnel_ends() {
 
 #[test]
 fn p7_only_a_switch_that_answers_our_handshake_opens_a_tunnel() {
-    for answer in [
-        "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: wrong\r\n\r\n",
-        "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-        "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
-        "HTTP/1.1 204 x\r\n\r\n",
+    for (status, answer) in [
+        (502, "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: wrong\r\n\r\n"),
+        (502, "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"),
+        (502, "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"),
+        (405, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+        (405, "HTTP/1.1 204 x\r\n\r\n"),
     ] {
         let origin = Origin::answering(answer.as_bytes());
         let router = router(&origin);
         let mut client = Frames::connect(router.listen);
         client.head(1, &CONNECT, 0);
-        assert_eq!(client.answer(1).status, 502, "{answer:?}");
+        assert_eq!(client.answer(1).status, status, "{answer:?}");
     }
+}
+
+#[test]
+fn u10_a_client_that_wants_a_websocket_where_there_is_none_ejects_nobody() {
+    let ask = |answer: &'static [u8]| {
+        let origins = [Origin::answering(answer), Origin::answering(answer)];
+        let [one, two] = origins.each_ref().map(|origin| origin.address);
+        let router = Setup::routes(format!(
+            "upstreams:\n  one: {{endpoints: [\"http://{one}\", \"http://{two}\"], eject_after_failures: 3, eject_ms: 3600000}}\nroutes:\n  - {{name: all, match: {{path: \"/{{*rest}}\"}}, upstream: one, websocket: true}}\n"
+        ))
+        .start();
+        let mut client = Frames::connect(router.listen);
+        for stream in (1..60).step_by(2) {
+            client.head(stream, &CONNECT, 0);
+            assert!(client.answer(stream).status >= 400);
+        }
+        let side = |side| router.metric("banyan_faults_total", &[&format!("side=\"{side}\"")]);
+        (side("client"), side("upstream"), router.metric("banyan_upstream_ejections_total", &[]))
+    };
+    assert_eq!(ask(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), (30.0, 0.0, 0.0));
+    let wrong = b"HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: wrong\r\n\r\n";
+    assert_eq!(ask(wrong), (0.0, 30.0, 1.0));
 }
 
 #[test]
