@@ -54,6 +54,12 @@ fn is_secure(doc: &UpstreamDoc, report: &mut Report) -> Option<bool> {
         report.push(diagnostic.help("write all endpoints with one scheme, or make two upstreams of them"));
         return None;
     }
+    if let (Some(plain), Some(_)) = (plain, &doc.tls) {
+        let message =
+            format!("upstream `{}` has `tls:`, so TLS is spoken to its `http://` endpoints too", doc.name.text);
+        let found = Diagnostic::warning("tls-over-http", &plain.place, message);
+        report.push(found.help("write `https://`, or remove `tls:`"));
+    }
     Some(secure.is_some() || doc.tls.is_some())
 }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::HOST;
@@ -16,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answer::{self, Answer};
 use super::host::AllowedHosts;
+use super::ofrep::{self, Ofrep, STREAM_AGE_MAX};
 use super::resolver::Resolver;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::observe::Metrics;
@@ -25,7 +27,8 @@ use crate::snapshot::Store;
 const CONNECTIONS_MAX: usize = 64;
 /// From accept, or from the end of an answer, to the next whole request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// After this a connection ends at its next answer, and after twice this in any case: it bounds slow readers.
+/// After this a connection ends at its next answer, and after twice this in any case, a stream's age added: it bounds
+/// slow readers.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
 /// The largest request head in bytes; hyper refuses less than 8 KiB.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -39,6 +42,7 @@ pub(super) struct Admin {
     pub(super) store: Arc<Store>,
     pub(super) lifecycle: Lifecycle,
     pub(super) resolver: Resolver,
+    pub(super) ofrep: Ofrep,
 }
 
 impl Admin {
@@ -74,9 +78,15 @@ impl Admin {
         let Ok(local) = stream.local_addr() else {
             return;
         };
+        let streams = Arc::new(AtomicBool::new(false));
+        let is_stream = Arc::clone(&streams);
         let service = service_fn(move |request| {
-            let admin = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(admin.answer(&request, local.ip()).await) }
+            let (admin, is_stream) = (Arc::clone(&self), Arc::clone(&is_stream));
+            async move {
+                let answer = admin.answer(request, local.ip()).await;
+                is_stream.fetch_or(ofrep::is_stream(&answer), Ordering::Relaxed);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -87,12 +97,19 @@ impl Admin {
         // How a connection ends is the peer's affair; nothing is lost with it.
         if tokio::time::timeout(CONNECTION_AGE_MAX, connection.as_mut()).await.is_err() {
             connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(CONNECTION_AGE_MAX, connection).await;
+            let lasting = if streams.load(Ordering::Relaxed) { STREAM_AGE_MAX } else { Duration::ZERO };
+            let _ = tokio::time::timeout(CONNECTION_AGE_MAX + lasting, connection).await;
         }
     }
 
-    async fn answer(self: Arc<Self>, request: &Request<Incoming>, local: IpAddr) -> Answer {
-        if let Some(refusal) = self.refuse(request, local) {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, local: IpAddr) -> Answer {
+        if let Some(refusal) = self.refuse_host(&request, local) {
+            return refusal;
+        }
+        if request.uri().path().starts_with(ofrep::PREFIX) {
+            return self.ofrep.answer(request).await;
+        }
+        if let Some(refusal) = refuse(&request) {
             return refusal;
         }
         match request.uri().path() {
@@ -103,10 +120,7 @@ impl Admin {
         }
     }
 
-    fn refuse(&self, request: &Request<Incoming>, local: IpAddr) -> Option<Answer> {
-        if !request.body().is_end_stream() {
-            return Some(answer::fatal(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body"));
-        }
+    fn refuse_host(&self, request: &Request<Incoming>, local: IpAddr) -> Option<Answer> {
         let hosts: Vec<_> = request.headers().get_all(HOST).iter().collect();
         let is_allowed = |host: &str| self.hosts.allow(host, local);
         match hosts.as_slice() {
@@ -124,8 +138,7 @@ impl Admin {
             }
             _ => return Some(answer::fatal(StatusCode::BAD_REQUEST, "a request has exactly one Host")),
         }
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        (!is_read).then(answer::method_not_allowed)
+        None
     }
 
     fn ready(&self) -> Answer {
@@ -156,4 +169,12 @@ impl Admin {
             Err(_) => answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be rendered"),
         }
     }
+}
+
+fn refuse(request: &Request<Incoming>) -> Option<Answer> {
+    if !request.body().is_end_stream() {
+        return Some(answer::fatal(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body"));
+    }
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    (!is_read).then(answer::method_not_allowed)
 }

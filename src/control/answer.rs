@@ -1,12 +1,15 @@
 //! Owns the shape of the admin listener's answers; errors are problems of RFC 9457.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 
-/// An answer with its whole body.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// An answer of the admin listener; its body cannot fail.
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -54,7 +57,7 @@ fn header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
 }
 
 fn with(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Answer::new(Full::new(body.into()));
+    let mut answer = Answer::new(UnsyncBoxBody::new(Full::new(body.into())));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

@@ -15,6 +15,7 @@ mod history;
 mod host;
 mod last_good;
 mod mailbox;
+mod ofrep;
 mod operator;
 mod overrides;
 mod publications;
@@ -59,6 +60,7 @@ use checker::{Bell, Checker};
 use history::Event;
 use host::AllowedHosts;
 use mailbox::Mailbox;
+use ofrep::Ofrep;
 use publications::{Followers, Publications};
 use publisher::Publisher;
 use reload::Reloader;
@@ -276,13 +278,12 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
         store: Arc::clone(&plan.store),
         lifecycle: plan.lifecycle.clone(),
         resolver: resolver.clone(),
+        ofrep: Ofrep::new(Arc::clone(&plan.store), publications.status(), &plan.lifecycle),
     };
     let signals = plan.signals.then(signals::Signals::new).transpose()?;
     let mut watcher =
         plan.watch.then(|| Watcher::new([plan.flags_dir.as_path(), &plan.routes_dir], Arc::clone(&mailbox)));
-    if let Some(watcher) = &mut watcher {
-        watcher.ensure();
-    }
+    watcher.iter_mut().for_each(Watcher::ensure);
     let reloader = Reloader {
         flags_dir: plan.flags_dir,
         routes_dir: plan.routes_dir,

@@ -11,11 +11,6 @@ use crate::flag::{Context, Value, Var};
 use crate::route::{Params, query_value};
 use crate::snapshot::{IssuedCookie, Route, Rules};
 
-/// The longest targeting key in bytes; a longer value does not count as one.
-///
-/// Twice the longest identifiers in use (signed session cookies), so that a hostile head cannot buy much hashing.
-pub const TARGETING_KEY_BYTES_MAX: usize = 512;
-
 /// A request as an evaluation context.
 pub(super) struct Facts<'s, 'r> {
     pub(super) rules: &'s Rules,
@@ -69,13 +64,10 @@ impl<'s: 'r, 'r> Facts<'s, 'r> {
         Some((&key.text, source))
     }
 
-    /// The first source that answers; empty and overlong values are no answers.
+    /// The first source that answers.
     fn find_key(&self) -> Option<Key<'s, 'r>> {
-        self.rules.identity.sources.iter().find_map(|source| {
-            let text = self.property(source)?;
-            let counts = !text.is_empty() && text.len() <= TARGETING_KEY_BYTES_MAX;
-            counts.then_some(Key { text, origin: Origin::Source(source) })
-        })
+        let (text, source) = self.rules.identity.find(|source| self.property(source))?;
+        Some(Key { text, origin: Origin::Source(source) })
     }
 
     fn issue(&self) -> Option<Key<'s, 'r>> {

@@ -14,7 +14,7 @@ use crate::snapshot::{Choice, IssuedCookie, Leg, Overflow, Route, Rules, Ruling,
 
 use facts::Facts;
 
-pub use facts::TARGETING_KEY_BYTES_MAX;
+pub use crate::snapshot::TARGETING_KEY_BYTES_MAX;
 
 /// What of a request a decision may look at.
 #[derive(Debug, Clone, Copy)]

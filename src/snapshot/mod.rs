@@ -72,6 +72,26 @@ pub struct Identity {
     pub issue: Option<IssuedCookie>,
 }
 
+/// The longest targeting key in bytes; a longer value does not count as one.
+///
+/// Twice the longest identifiers in use (signed session cookies), so that a hostile request cannot buy much hashing.
+pub const TARGETING_KEY_BYTES_MAX: usize = 512;
+
+impl Identity {
+    /// Asks the sources in order; gives the first answer with its source.
+    pub fn find<T: AsRef<str>>(&self, read: impl Fn(&Attribute) -> Option<T>) -> Option<(T, &Attribute)> {
+        self.sources.iter().find_map(|source| {
+            let text = read(source)?;
+            is_targeting_key(text.as_ref()).then_some((text, source))
+        })
+    }
+}
+
+/// Whether a text counts as a targeting key: empty and overlong ones do not.
+pub const fn is_targeting_key(text: &str) -> bool {
+    !text.is_empty() && text.len() <= TARGETING_KEY_BYTES_MAX
+}
+
 /// A cookie for visitors without a targeting key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedCookie {

@@ -315,6 +315,17 @@ fn a_websocket_route_to_an_upstream_with_http2_is_a_warning() {
 }
 
 #[test]
+fn tls_for_endpoints_without_it_is_a_warning() {
+    let with = |scheme: &str| {
+        let upstream =
+            format!("upstreams: {{a: {{endpoints: [\"{scheme}://127.0.0.1:9001\"], tls: {{verify: false}}}}}}\n");
+        codes(&compiled("flags: {}\n", &(upstream + "routes: [{name: all, match: {path: /a}, upstream: a}]\n")))
+    };
+    assert!(with("http").contains(&"tls-over-http"));
+    assert!(!with("https").contains(&"tls-over-http"));
+}
+
+#[test]
 fn a_split_without_an_identity_is_a_warning() {
     let split = |rule: &str| {
         let flags = FLAGS.replace("variants: {legacy", &format!("targeting: {rule}\n    variants: {{legacy"));

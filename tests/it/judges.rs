@@ -8,6 +8,7 @@ pub(crate) mod panel;
 mod grpc;
 pub(crate) mod h2load;
 mod mutations;
+mod openfeature;
 mod slowhttptest;
 mod websockets;
 

@@ -38,6 +38,7 @@ mod interim;
 mod judges;
 mod metrics;
 mod metrics_admin;
+mod ofrep;
 mod override_break_glass;
 mod override_commands;
 mod override_crash;

@@ -57,6 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
+            "attribute",
             "compile",
             "config",
             "flag",
