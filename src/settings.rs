@@ -74,6 +74,15 @@ pub enum LogFormat {
     Text,
 }
 
+impl Settings {
+    /// Whether TLS is set up, yet no address is named for it.
+    pub fn has_idle_tls(&self) -> bool {
+        // HTTP/2 is set for connections in the clear, too.
+        let unset = ServerPlan { alpn: self.tls.alpn, ..ServerPlan::default() };
+        self.listen_tls.is_empty() && self.tls != unset
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -9,7 +9,9 @@ use clap::{Args, ValueEnum};
 
 use super::{REFUSED, SettingOptions, now_unix_s, print, settle};
 use crate::compile::{self, Options};
-use crate::config::{FileSet, Format, Report};
+use crate::config::{Diagnostic, FileSet, Format, Report, Severity};
+use crate::settings::Settings;
+use crate::tls::server::ServerTls;
 
 /// The long help of the verb.
 pub(super) const LONG: &str = "\
@@ -80,11 +82,12 @@ fn check(args: &CheckArgs) -> (Report, String) {
     let (flags, routes) = (FileSet::read(&settings.flags), FileSet::read(&settings.routes));
     let options = Options {
         hashing: settings.hashing,
-        listeners: settings.listen,
+        listeners: settings.listen.clone(),
         now_unix_s: now_unix_s(),
         ..Options::default()
     };
-    let outcome = compile::compile(&flags, &routes, &options, None);
+    let mut outcome = compile::compile(&flags, &routes, &options, None);
+    certificates(&settings, &mut outcome.report);
     let files = flags.files.len() + routes.files.len();
     let done = match &outcome.draft {
         Some(draft) => format!(
@@ -98,6 +101,30 @@ fn check(args: &CheckArgs) -> (Report, String) {
         None => format!("{} in {} and {}", counted(files, "file"), flags.dir.display(), routes.dir.display()),
     };
     (outcome.report, done)
+}
+
+/// Reads the certificates that `serve` will show to clients.
+fn certificates(settings: &Settings, report: &mut Report) {
+    let mut tell = |severity, message: String, help: &str| {
+        report.push(Diagnostic::new(severity, "tls-certificate", None, message).help(help));
+    };
+    if settings.listen_tls.is_empty() {
+        if settings.has_idle_tls() {
+            let help = "give `listen_tls: ADDR`, unless systemd passes the sockets";
+            tell(Severity::Warning, "TLS is set up, but `listen_tls` names no address for it".to_owned(), help);
+        }
+        return;
+    }
+    match ServerTls::load(settings.tls.clone()) {
+        Err(errors) => {
+            let help = "`serve` would not start; paths are seen from the directory it runs in";
+            errors.iter().for_each(|error| tell(Severity::Error, error.to_string(), help));
+        }
+        Ok(tls) => {
+            let untimely = tls.look().refused;
+            untimely.iter().for_each(|error| tell(Severity::Warning, error.to_string(), "renew it"));
+        }
+    }
 }
 
 fn counted(count: usize, what: &str) -> String {

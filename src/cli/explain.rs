@@ -14,6 +14,7 @@ use super::options::{HASHINGS, one_of};
 use super::{REFUSED, SettingOptions, now_unix_s, print, settle};
 use crate::compile::{self, Options};
 use crate::config::{FileSet, Format, Report};
+use crate::decision;
 use crate::flag::Hashing;
 use crate::snapshot::Snapshot;
 
@@ -44,6 +45,8 @@ pub(super) struct ExplainArgs {
     /// The client's address, for `client.ip` and for the networks that may force a variant.
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDR")]
     client_ip: IpAddr,
+    #[command(flatten)]
+    certificate: CertificateArgs,
     /// The directory of flag files [default: flags].
     #[arg(long, env = "BANYAN_FLAGS", value_name = "DIR")]
     flags: Option<PathBuf>,
@@ -61,6 +64,40 @@ pub(super) struct ExplainArgs {
     json: bool,
 }
 
+/// What a client certificate says, for `client.certificate.…`; one of them given is a certificate.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct CertificateArgs {
+    /// The subject of the client's certificate, such as `CN=alice,O=Example`.
+    #[arg(long, value_name = "NAME")]
+    client_certificate_subject: Option<String>,
+    /// Its issuer.
+    #[arg(long, value_name = "NAME")]
+    client_certificate_issuer: Option<String>,
+    /// Its first alternative name that is a host name or a URI.
+    #[arg(long, value_name = "NAME")]
+    client_certificate_san: Option<String>,
+    /// Its SHA-256 in lower-case hexadecimal.
+    #[arg(long, value_name = "HEX")]
+    client_certificate_fingerprint: Option<String>,
+}
+
+impl CertificateArgs {
+    /// The certificate; what was not given is empty.
+    fn certificate(&self) -> Option<decision::Certificate<'_>> {
+        let subject = self.client_certificate_subject.as_deref();
+        let issuer = self.client_certificate_issuer.as_deref();
+        let san = self.client_certificate_san.as_deref();
+        let fingerprint = self.client_certificate_fingerprint.as_deref();
+        subject.or(issuer).or(san).or(fingerprint)?;
+        Some(decision::Certificate {
+            subject: subject.unwrap_or_default(),
+            issuer: issuer.unwrap_or_default(),
+            san,
+            fingerprint: fingerprint.unwrap_or_default(),
+        })
+    }
+}
+
 /// Explains, and says by the exit code whether there is a decision.
 pub(super) fn run(args: &ExplainArgs) -> ExitCode {
     let snapshot = match load(args) {
@@ -74,7 +111,7 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
         }
     };
     let question = Question::new(&args.method, &args.url, &args.headers, args.client_ip);
-    let answer = question.ask(&snapshot, now_unix_s());
+    let answer = question.ask(&snapshot, args.certificate.certificate(), now_unix_s());
     print(&if args.json { answer.to_json() } else { answer.to_text() });
     if answer.is_decided() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
 }

@@ -43,6 +43,10 @@ pub(crate) enum StartError {
     AdminPublic(SocketAddr),
     #[error("no certificates for TLS: {0}")]
     Certificates(String),
+    #[error("{0}; give --tls-certificate and --tls-key, or --tls-directory")]
+    CertificatesUnnamed(&'static str),
+    #[error("TLS is set up, but there is no address for it: give --listen-tls ADDR")]
+    TlsIdle,
     #[error("`{0}` cannot stand in Via")]
     Via(Box<str>),
     #[error("cannot start a thread: {0}")]
@@ -126,7 +130,7 @@ impl Router {
         let lifecycle = Lifecycle::default();
         let access_log = start_access_log(settings, &metrics)?;
         let hands = sockets.deal(settings.workers.get())?;
-        let tls = server_tls(settings, &sockets)?;
+        let tls = server_tls(settings, &sockets, successor.is_some())?;
         let options = proxy::Options { tls: tls.clone(), ..proxy_options(settings, access_log.clone())? };
         let health = Arc::new(HealthRegistry::default());
         health.follow(&store.snapshot().upstreams);
@@ -169,10 +173,17 @@ fn client_addresses(settings: &Settings) -> Vec<(SocketAddr, Transport)> {
     plain.chain(settings.listen_tls.iter().map(|address| (*address, Transport::Tls))).collect()
 }
 
-/// Reads the certificates; without a listener for them nobody needs any.
-fn server_tls(settings: &Settings, sockets: &Sockets) -> Result<Option<Arc<ServerTls>>, StartError> {
+/// Reads the certificates; settings for TLS and listeners for it need each other.
+///
+/// It is the sockets that count: `taken_over` from another process, or passed by systemd, they need no `--listen-tls`.
+fn server_tls(settings: &Settings, sockets: &Sockets, taken_over: bool) -> Result<Option<Arc<ServerTls>>, StartError> {
     if sockets.addresses_of(Transport::Tls).is_empty() {
-        return Ok(None);
+        return if settings.has_idle_tls() { Err(StartError::TlsIdle) } else { Ok(None) };
+    }
+    if settings.tls.pairs.is_empty() && settings.tls.directory.is_none() {
+        let passed =
+            if taken_over { "the running process hands over TLS sockets" } else { "systemd passes TLS sockets" };
+        return Err(StartError::CertificatesUnnamed(passed));
     }
     let told = |errors: Vec<FileError>| {
         StartError::Certificates(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))

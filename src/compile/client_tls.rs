@@ -61,7 +61,13 @@ impl<'o> ClientFiles<'o> {
             alpn,
         };
         self.named.extend(plan.files().map(NamedFile::note));
-        ClientTls::load(plan).map_err(|error| self.refuse(doc, Some(tls), &error, report)).ok()
+        let loaded = ClientTls::load(plan.clone());
+        if loaded.is_err() {
+            for error in parts(&plan).into_iter().filter_map(|part| ClientTls::load(part).err()) {
+                self.refuse(doc, Some(tls), &error, report);
+            }
+        }
+        loaded.ok()
     }
 
     /// A path as written is seen from the directory of its file.
@@ -90,6 +96,16 @@ impl<'o> ClientFiles<'o> {
     }
 }
 
+/// The plan in parts that fail by themselves, so that all mistakes are told at once.
+fn parts(plan: &ClientPlan) -> [ClientPlan; 3] {
+    let unverified = ClientPlan { insecure: true, ..ClientPlan::default() };
+    [
+        ClientPlan { identity: None, server_name: None, ..plan.clone() },
+        ClientPlan { identity: plan.identity.clone(), ..unverified.clone() },
+        ClientPlan { server_name: plan.server_name.clone(), ..unverified },
+    ]
+}
+
 fn contradictions(tls: &TlsDoc, report: &mut Report) {
     let mut alone = |one: &Option<Text>, other: &Option<Text>, message: &str, help: &str| {
         if let (Some(text), None) = (one, other) {
@@ -116,6 +132,11 @@ fn help(fault: &FileFault) -> &'static str {
             "a path is seen from the directory of this file; the router's user must be able to read it"
         }
         FileFault::Mismatch => "name the key that the certificate was made for",
+        FileFault::NoCertificate => "name the file that has `-----BEGIN CERTIFICATE-----` in it",
+        FileFault::NoKey => "name the file that has the private key in it",
+        FileFault::Encrypted => {
+            "`openssl pkey -in FILE -out PLAIN` writes the key without it; let only the router read it"
+        }
         _ => "write the file whole, in PEM, then rename it into place",
     }
 }

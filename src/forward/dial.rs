@@ -1,5 +1,6 @@
 //! Owns opening a connection to an upstream: TCP, the PROXY header, TLS, and which HTTP it will speak.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 
@@ -7,12 +8,16 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::stream::Stream;
+use crate::clock;
 use crate::fault::Fault;
 use crate::limits::descriptors;
 use crate::proxy_protocol;
 use crate::tls::client::{self, ClientTls};
 use crate::tls::{HandshakeError, HandshakeFault};
 use crate::upstream::{Protocol, Upstream};
+
+/// How long a worker says nothing more of failed handshakes after it has told of one.
+const QUIET_MS: u64 = 100;
 
 /// What is dialled.
 pub(super) struct Dial<'d> {
@@ -67,9 +72,20 @@ impl Dial<'_> {
         let endpoint = self.upstream.endpoints.iter().find(|endpoint| endpoint.addresses.contains(&self.address));
         let connected = tls.connect(endpoint.map_or("", |endpoint| &endpoint.host), tcp).await;
         if let Err(error) = &connected {
-            tracing::debug!(upstream = &*self.upstream.name, address = %self.address, %error, "TLS failed");
+            self.tell(error);
         }
         connected
+    }
+
+    /// The log line of a failed handshake, which alone knows the reason; a flood of them is thinned.
+    fn tell(&self, error: &HandshakeError) {
+        thread_local!(static QUIET_UNTIL_MS: Cell<u64> = const { Cell::new(0) });
+        let now = clock::now_ms();
+        if now < QUIET_UNTIL_MS.get() {
+            return;
+        }
+        QUIET_UNTIL_MS.set(now + QUIET_MS);
+        tracing::warn!(upstream = &*self.upstream.name, endpoint = %self.address, %error, "TLS with an upstream failed");
     }
 }
 

@@ -161,6 +161,12 @@ fn offer_to(mut stream: UnixStream, sockets: &Sockets) -> io::Result<()> {
     drop(clients);
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut word = [0];
-    stream.read_exact(&mut word)?;
+    stream.read_exact(&mut word).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::other("the new process ended before it served; its own log says why")
+        }
+        io::ErrorKind::WouldBlock => io::Error::other("the new process does not serve in time"),
+        _ => error,
+    })?;
     if word == [SERVING] { Ok(()) } else { Err(io::Error::other("the new process said something else")) }
 }

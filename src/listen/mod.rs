@@ -100,7 +100,7 @@ impl Sockets {
     }
 
     /// Takes the sockets that systemd passed (`LISTEN_FDS`): the last one is admin's, the others are clients'; those
-    /// that are named `tls` (`LISTEN_FDNAMES`) speak TLS.
+    /// that are named `tls` (`LISTEN_FDNAMES`) speak TLS, and none of them is admin's.
     ///
     /// Without an admin socket among them (only one passed), admin is opened on `admin`.
     ///
@@ -119,10 +119,14 @@ impl Sockets {
                 clients.push(ClientListener { socket, transport });
             }
         }
-        let admin = match clients.len() {
-            0 => return Ok(None),
-            1 => listener(admin, false).map_err(io::Error::other)?,
-            more => clients.remove(more - 1).socket,
+        if clients.is_empty() {
+            return Ok(None);
+        }
+        // The order of several socket units is not ours to choose: one for TLS may come last.
+        let last = clients.iter().rposition(|client| client.transport == Transport::Plain);
+        let admin = match last.filter(|_| clients.len() > 1) {
+            Some(last) => clients.remove(last).socket,
+            None => listener(admin, false).map_err(io::Error::other)?,
         };
         Ok(Some(Self::new(clients, admin)))
     }

@@ -46,6 +46,9 @@ pub enum FileFault {
     /// It holds no private key.
     #[error("holds no private key")]
     NoKey,
+    /// A passphrase protects the key, and there is nobody to type it.
+    #[error("the key is encrypted; remove the passphrase")]
+    Encrypted,
     /// The key is of a kind that is not used.
     #[error("holds a key that cannot be used: {0}")]
     BadKey(String),
@@ -144,6 +147,10 @@ impl Reading {
     ) -> Result<CertifiedKey, FileError> {
         let chain = self.chain(certificate)?;
         let bytes = self.read(key)?;
+        let holds = |mark: &[u8]| bytes.windows(mark.len()).any(|window| window == mark);
+        if ENCRYPTED_KEYS.into_iter().any(holds) {
+            return Err(FileFault::Encrypted.at(key));
+        }
         let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
             rustls::pki_types::pem::Error::NoItemsFound => FileFault::NoKey.at(key),
             _ => FileFault::BadPem.at(key),
@@ -169,3 +176,5 @@ impl Reading {
 }
 
 const BEGIN_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// What encrypted keys have in them: those of PKCS #8 (RFC 5958), and older ones (RFC 1421).
+const ENCRYPTED_KEYS: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];

@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+use crate::support::authority::{Authority, Order};
+
 /// Runs the program in a directory, without settings from the outside.
 fn banyan(dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
@@ -108,6 +110,42 @@ fn an_unknown_setting_is_refused_by_check() {
     let output = banyan(dir.path(), &["check", "--settings", "banyan.yaml"], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(out(&output).contains("did you mean `listen`?"), "{}", out(&output));
+}
+
+/// What `check` says about settings for listeners of TLS.
+fn check_tls(settings: &str, spoil: impl Fn(&Authority)) -> Output {
+    let (dir, authority) = (directory(PLAIN), Authority::new("tests"));
+    authority.server(&["a.example"]);
+    spoil(&authority);
+    let (certificate, key) = (authority.path("server.crt"), authority.path("server.key"));
+    let pair = format!("tls_certificate: {}\ntls_key: {}\n", certificate.display(), key.display());
+    std::fs::write(dir.path().join("banyan.yaml"), format!("{pair}{settings}")).unwrap();
+    banyan(dir.path(), &["check", "--settings", "banyan.yaml"], &[])
+}
+
+#[test]
+fn certificates_that_serve_could_not_use_are_refused_by_check() {
+    const TLS: &str = "listen_tls: 127.0.0.1:8443\n";
+    assert_eq!(check_tls(TLS, |_| {}).status.code(), Some(0));
+    let mismatch = check_tls(TLS, |authority| {
+        authority.write("server.key", &authority.issue_for(&["a.example"]).key);
+    });
+    assert_eq!(mismatch.status.code(), Some(1));
+    assert!(out(&mismatch).contains("error[tls-certificate]"), "{}", out(&mismatch));
+    assert!(out(&mismatch).contains("a key that is not the certificate's"), "{}", out(&mismatch));
+    let missing = check_tls(TLS, |authority| std::fs::remove_file(authority.path("server.crt")).unwrap());
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(out(&missing).contains("server.crt: cannot be read"), "{}", out(&missing));
+    let expired = check_tls(TLS, |authority| {
+        let names = &["a.example"][..];
+        authority.install("server", &authority.issue(&Order { names, years: (2020, 2021), ..Order::default() }));
+    });
+    assert_eq!(expired.status.code(), Some(0), "serve would start");
+    assert!(out(&expired).contains("warning[tls-certificate]") && out(&expired).contains("has expired"));
+    // Without an address for them they may be for sockets that systemd passes.
+    let idle = check_tls("", |_| {});
+    assert_eq!(idle.status.code(), Some(0));
+    assert!(out(&idle).contains("`listen_tls` names no address"), "{}", out(&idle));
 }
 
 #[test]

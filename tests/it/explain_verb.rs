@@ -30,6 +30,37 @@ fn a_decision_is_shown_with_every_step() {
 }
 
 #[test]
+fn a_client_certificate_is_one_of_the_facts() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["flags", "routes"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let routes = "\
+identity: {targeting_key: [client.certificate.FIELD]}
+upstreams: {m: {endpoints: [\"127.0.0.1:9001\"]}}
+routes:
+  - {name: all, match: {path: /}, flag: f, variants: {a: m, b: m}, fallback: m}
+";
+    let flags = "\
+flags:
+  f:
+    state: ENABLED
+    variants: {a: a, b: b}
+    defaultVariant: a
+    targeting: {if: [{\"==\": [{var: targetingKey}, it]}, b, a]}
+";
+    std::fs::write(dir.path().join("flags/a.yaml"), flags).unwrap();
+    let place = |name: &str| dir.path().join(name).display().to_string();
+    for field in ["subject", "issuer", "san", "fingerprint"] {
+        std::fs::write(dir.path().join("routes/a.yaml"), routes.replace("FIELD", field)).unwrap();
+        let files = ["--flags", &place("flags"), "--routes", &place("routes"), "--url", "/"];
+        let option = format!("--client-certificate-{field}=it");
+        assert_eq!(json(&[&files[..], &[&option]].concat())["variant"], "b", "{field}");
+        assert_eq!(json(&files)["variant"], "a", "{field}");
+    }
+}
+
+#[test]
 fn json_has_the_members_that_scripts_rely_on() {
     let found = json(&["--url", "/api/orders", "-H", "x-tenant: acme"]);
     let member = |name: &str| found[name].clone();

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri, header::HOST};
 
 use super::report::{Decided, KeyOrigin, Other, Outcome, Step};
 use super::{Answer, FROM_FILES};
-use crate::decision::{self, Decision, Head, Undecided};
+use crate::decision::{self, Certificate, Decision, Head, Undecided};
 use crate::fault::Fault;
 use crate::flag::ErrorCode;
 use crate::head::{Policy, request};
@@ -41,7 +41,7 @@ impl Question {
     }
 
     /// Decides about the request as the data plane does.
-    pub(super) fn ask(&self, snapshot: &Snapshot, now_unix_s: i64) -> Answer {
+    pub(super) fn ask(&self, snapshot: &Snapshot, certificate: Option<Certificate<'_>>, now_unix_s: i64) -> Answer {
         let mut answer = Answer {
             method: self.parts.method.to_string(),
             host: String::new(),
@@ -67,7 +67,7 @@ impl Question {
             headers: &self.parts.headers,
             client: self.client,
             secure: self.secure,
-            certificate: None,
+            certificate,
             now_unix_s,
             fresh_key,
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::SignatureAlgorithm;
@@ -25,6 +26,8 @@ pub(super) struct Pair {
     path: PathBuf,
     /// Identifies the bytes of both files.
     content: u64,
+    /// Whether the last look missed its files.
+    missed: AtomicBool,
     pub(super) facts: Facts,
     pub(super) key: Arc<CertifiedKey>,
 }
@@ -40,12 +43,15 @@ pub(super) struct Certificates {
 pub(super) struct Judged {
     /// Whether anything is other than before.
     pub(super) changed: bool,
-    /// The files that are not used, or, for the first set, used though their time is not now.
+    /// The files that are not used, or are used though they are gone or their time is not now.
     pub(super) refused: Vec<FileError>,
 }
 
 impl Certificates {
     /// Reads the files of a plan; for one that is no good, what was there `before` stays.
+    ///
+    /// Pairs that left the directory leave with the second look, when all that are left could be read: a file that is
+    /// being replaced or renamed must not take its name out of service.
     pub(super) fn read(
         plan: &ServerPlan,
         provider: &CryptoProvider,
@@ -54,20 +60,18 @@ impl Certificates {
     ) -> (Self, Judged) {
         let mut judged = Judged::default();
         let mut wanted = plan.pairs.clone();
-        if let Some(directory) = &plan.directory {
-            wanted.extend(list(directory).unwrap_or_else(|error| {
+        let mut whole = true;
+        match plan.directory.as_deref().map(list).transpose() {
+            Ok(listed) => wanted.extend(listed.into_iter().flatten()),
+            Err(error) => {
                 judged.refused.push(error);
-                Vec::new()
-            }));
-            // What vanished from the directory stays in force, and is missed.
-            let known = before.into_iter().flat_map(|before| &before.pairs);
-            let gone = known.filter(|pair| !wanted.iter().any(|(path, _)| *path == pair.path));
-            judged.refused.extend(gone.map(|pair| FileFault::Unreadable("it is gone".to_owned()).at(&pair.path)));
+                whole = false;
+            }
         }
         let mut all = Self { pairs: Vec::with_capacity(wanted.len()) };
         for (certificate, key) in &wanted {
             let old = before.and_then(|before| before.pairs.iter().find(|pair| pair.path == *certificate));
-            match read(certificate, key, provider, old, now) {
+            match read(certificate, key, provider, old, before.is_none(), now) {
                 Ok((pair, untimely)) => {
                     judged.changed |= old.is_none_or(|old| !Arc::ptr_eq(old, &pair));
                     judged.refused.extend(untimely.map(|fault| fault.at(certificate)));
@@ -76,21 +80,32 @@ impl Certificates {
                 Err(error) => {
                     judged.refused.push(error);
                     all.pairs.extend(old.cloned());
+                    whole = false;
                 }
             }
         }
-        let known = before.into_iter().flat_map(|before| &before.pairs);
-        let gone: Vec<_> = known.filter(|pair| !all.pairs.iter().any(|now| now.path == pair.path)).cloned().collect();
-        all.pairs.extend(gone);
-        all.sort();
+        whole &= !all.is_empty();
+        for pair in before.into_iter().flat_map(|before| &before.pairs) {
+            let gone = !wanted.iter().any(|(path, _)| *path == pair.path);
+            let missed = pair.missed.swap(gone, Ordering::Relaxed);
+            if gone && whole && missed {
+                judged.changed = true;
+            } else if gone {
+                judged.refused.push(FileFault::Unreadable("it is gone".to_owned()).at(&pair.path));
+                all.pairs.push(Arc::clone(pair));
+            }
+        }
+        all.sort(unix_s(now));
         (all, judged)
     }
 
-    /// Moves the first one's twins, with the same names, to the front; there and behind, RSA stands last.
-    fn sort(&mut self) {
+    /// Moves the first one's twins, with the same names, to the front; there and behind, those out of their time stand
+    /// last, and before them RSA.
+    fn sort(&mut self, now_unix_s: u64) {
         let Some(first) = self.pairs.first().map(|first| first.facts.names.clone()) else { return };
         let is_rsa = |pair: &Pair| pair.key.key.algorithm() == SignatureAlgorithm::RSA;
-        self.pairs.sort_by_key(|pair| (pair.facts.names != first, is_rsa(pair)));
+        let is_untimely = |pair: &Pair| untimely(&pair.facts, now_unix_s).is_some();
+        self.pairs.sort_by_key(|pair| (pair.facts.names != first, is_untimely(pair), is_rsa(pair)));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -111,28 +126,36 @@ impl Certificates {
     }
 }
 
-/// Reads a pair; gives the old one back when nothing changed, and what is wrong with a first one's time.
+/// Reads a pair; gives the old one back when nothing changed, and what is wrong with its time.
+///
+/// Only the `first` set takes a pair out of its time: later something better is in force.
 fn read(
     certificate: &Path,
     key: &Path,
     provider: &CryptoProvider,
     old: Option<&Arc<Pair>>,
+    first: bool,
     now: SystemTime,
 ) -> Result<(Arc<Pair>, Option<FileFault>), FileError> {
     let mut reading = Reading::default();
     let pair = reading.pair(certificate, key, provider)?;
     let content = reading.content();
-    let now_unix_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now_unix_s = unix_s(now);
     if let Some(old) = old.filter(|old| old.content == content) {
         return Ok((Arc::clone(old), untimely(&old.facts, now_unix_s)));
     }
     let der = pair.end_entity_cert().map_err(|error| FileFault::BadCertificate(error.to_string()).at(certificate))?;
     let facts = Facts::read(der).map_err(|error| FileFault::BadCertificate(error).at(certificate))?;
     let untimely = untimely(&facts, now_unix_s);
-    match (old, &untimely) {
-        (Some(_), Some(fault)) => Err(fault.clone().at(certificate)),
-        _ => Ok((Arc::new(Pair { path: certificate.to_owned(), content, facts, key: Arc::new(pair) }), untimely)),
+    if let Some(fault) = untimely.as_ref().filter(|_| !first) {
+        return Err(fault.clone().at(certificate));
     }
+    let (path, key) = (certificate.to_owned(), Arc::new(pair));
+    Ok((Arc::new(Pair { path, content, missed: AtomicBool::new(false), facts, key }), untimely))
+}
+
+fn unix_s(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn untimely(facts: &Facts, now_unix_s: u64) -> Option<FileFault> {

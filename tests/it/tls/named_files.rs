@@ -68,6 +68,7 @@ fn what_is_wrong_is_said_where_it_is_written() {
         ("ca: ../routes", "it is no file", "../routes"),
         ("ca: ../client.key", "holds no certificate", "../client.key"),
         ("certificate: ../client.crt, key: ../empty.pem", "holds no private key", "../empty.pem"),
+        ("ca: ../client.key", "-----BEGIN CERTIFICATE-----", "../client.key"),
         ("certificate: ../ca.pem, key: ../client.key", "a key that is not the certificate's", "../client.key"),
         ("certificate: ../client.crt", "a certificate without its key", "../client.crt"),
         ("key: ../client.key", "a key without its certificate", "../client.key"),
@@ -81,6 +82,16 @@ fn what_is_wrong_is_said_where_it_is_written() {
         assert!(said.contains(message), "{tls}:\n{said}");
         let column = routes(tls).lines().nth(3).and_then(|line| line.find(underlined)).unwrap() + 1;
         assert!(said.contains(&format!("a.yaml:4:{column}")), "{tls}: column {column}\n{said}");
+    }
+}
+
+#[test]
+fn all_files_that_are_wrong_are_told_at_once() {
+    let authority = Authority::new("tests");
+    let said =
+        said(&authority, "ca: missing.pem, certificate: ../ca.pem, key: missing.key, server_name: \"not a name\"");
+    for message in ["missing.pem: cannot be read", "missing.key: cannot be read", "`not a name` is neither"] {
+        assert_eq!(said.matches(message).count(), 1, "{message}:\n{said}");
     }
 }
 

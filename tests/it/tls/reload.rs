@@ -57,8 +57,7 @@ fn spoiled(say: &str, spoil: impl Fn(&Authority)) {
     // It mends itself when the files are good again.
     authority.write("server.key", &key);
     authority.write("server.crt", &kept);
-    router.wait_for_log("all is well again", |line| line.contains("all certificates are as they should be again"));
-    assert_eq!(router.metric(REFUSED, &[]), 0.0);
+    well_again(&mut router);
     assert_eq!(shown(&authority, &router), good);
 }
 
@@ -119,7 +118,7 @@ fn a_vanished_certificate_changes_nothing() {
 }
 
 #[test]
-fn a_directory_takes_new_certificates_and_keeps_vanished_ones() {
+fn a_directory_takes_new_certificates_and_lets_vanished_ones_go() {
     let (authority, origin) = (Authority::new("tests"), Origin::ok());
     authority.install("set/a", &authority.issue_for(&["a.example"]));
     let router = router(&origin, &[format!("--tls-directory={}", authority.path("set").display())]);
@@ -128,8 +127,63 @@ fn a_directory_takes_new_certificates_and_keeps_vanished_ones() {
     router.wait_for_metric(RELOADS, &[], 1.0);
     assert_eq!(Client::new(&authority).connect(router.listen_tls(), "b.example").shown(), next.der());
     std::fs::remove_file(authority.path("set/b.crt")).unwrap();
+    router.wait_for_metric(RELOADS, &[], 2.0);
+    assert_ne!(Client::new(&authority).careless().connect(router.listen_tls(), "b.example").shown(), next.der());
+    assert_eq!(router.metric(REFUSED, &[]), 0.0);
+}
+
+#[test]
+fn the_last_certificate_of_a_directory_stays_and_is_missed() {
+    let (authority, origin) = (Authority::new("tests"), Origin::ok());
+    authority.install("set/a", &authority.issue_for(&["a.example"]));
+    let mut router = router(&origin, &[format!("--tls-directory={}", authority.path("set").display())]);
+    let good = shown(&authority, &router);
+    std::fs::remove_file(authority.path("set/a.crt")).unwrap();
     router.wait_for_metric(REFUSED, &[], 1.0);
-    assert_eq!(Client::new(&authority).connect(router.listen_tls(), "b.example").shown(), next.der());
+    router.wait_for_log("it is gone", |line| member(line, "error").is_some_and(|error| error.contains("it is gone")));
+    assert_eq!(shown(&authority, &router), good);
+    // What comes instead lets it go.
+    let next = authority.issue_for(&["a.example"]);
+    authority.install("set/z", &next);
+    well_again(&mut router);
+    assert_eq!(shown(&authority, &router), next.der());
+}
+
+/// An expired certificate under a name of its own once displaced the good one, and stayed when it was removed.
+#[test]
+fn untimely_certificates_that_come_to_a_directory_displace_nobody() {
+    let (authority, origin) = (Authority::new("tests"), Origin::ok());
+    authority.install("set/m", &authority.issue_for(&["a.example"]));
+    let directory = format!("--tls-directory={}", authority.path("set").display());
+    for years in [(2020, 2021), (2099, 2100)] {
+        let mut router = router(&origin, std::slice::from_ref(&directory));
+        let good = shown(&authority, &router);
+        let names = &["a.example"][..];
+        authority.install("set/b", &authority.issue(&Order { names, years, ..Order::default() }));
+        router.wait_for_metric(REFUSED, &[], 1.0);
+        assert_eq!(shown(&authority, &router), good, "{years:?}");
+        std::fs::remove_file(authority.path("set/b.crt")).unwrap();
+        well_again(&mut router);
+        assert_eq!(shown(&authority, &router), good, "{years:?}");
+        assert_eq!(router.metric(RELOADS, &[]), 0.0);
+    }
+}
+
+/// At the start there may be nothing better; where there is, it is shown.
+#[test]
+fn a_start_prefers_the_certificate_that_is_in_its_time() {
+    let (authority, origin) = (Authority::new("tests"), Origin::ok());
+    let names = &["a.example"][..];
+    authority.install("set/b", &authority.issue(&Order { names, years: (2020, 2021), ..Order::default() }));
+    let good = authority.issue_for(names);
+    authority.install("set/m", &good);
+    let router = router(&origin, &[format!("--tls-directory={}", authority.path("set").display())]);
+    assert_eq!(shown(&authority, &router), good.der());
+}
+
+fn well_again(router: &mut Router) {
+    router.wait_for_log("all is well again", |line| line.contains("all certificates are as they should be again"));
+    assert_eq!(router.metric(REFUSED, &[]), 0.0);
 }
 
 /// Fifty new certificates while clients come and go: no handshake fails, no request is lost.

@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use super::origin::Http2Origin;
 use crate::support::Router;
 use crate::support::authority::{Authority, Issued};
-use crate::support::router::Setup;
+use crate::support::router::{Setup, member};
 
 /// An acceptor that shows a certificate, asks for one of the `clients`' authority, and speaks HTTP/2.
 fn acceptor(issued: &Issued, clients: Option<&Authority>) -> TlsAcceptor {
@@ -57,8 +57,18 @@ fn a_certificate_of_a_stranger_or_for_another_name_is_refused() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     for (issuer, name) in [(&theirs, "localhost"), (&ours, "b.example")] {
         let origin = Http2Origin::start(Some(acceptor(&issuer.issue_for(&[name]), None)));
-        let answer = router(&origin, &format!("tls: {{ca: {:?}}}", ours.file())).get("/echo");
+        let mut router = router(&origin, &format!("tls: {{ca: {:?}}}", ours.file()));
+        let answer = router.get("/echo");
         assert_eq!(answer.status(), 502, "{answer:?}");
+        // The access log is on, and only this line says why.
+        router.wait_for_log("the reason", |line| {
+            line.contains("TLS with an upstream failed")
+                && member(line, "level").is_some_and(|level| level == "WARN")
+                && member(line, "upstream").is_some_and(|upstream| upstream == "one")
+                && member(line, "endpoint")
+                    .is_some_and(|endpoint| endpoint.ends_with(&origin.address.port().to_string()))
+                && member(line, "error").is_some_and(|error| error.contains("certificate"))
+        });
         assert!(answer.field("proxy-status").contains("error=tls_certificate_error"), "{answer:?}");
         assert!(origin.requests().is_empty());
     }
