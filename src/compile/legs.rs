@@ -46,7 +46,13 @@ impl<'a> LegBook<'a> {
         self.labels
     }
 
-    fn leg(&mut self, route: &RouteDoc, variant: Option<&str>, upstream: UpstreamId) -> Leg {
+    fn leg(
+        &mut self,
+        route: &RouteDoc,
+        variant: Option<&str>,
+        upstream: UpstreamId,
+        copy_to: Option<UpstreamId>,
+    ) -> Leg {
         let id = LegId(u32::try_from(self.labels.len()).unwrap_or(u32::MAX));
         self.labels.push(LegLabels {
             route: route.name.text.clone(),
@@ -54,7 +60,7 @@ impl<'a> LegBook<'a> {
             variant: variant.map(Into::into),
             upstream: self.names.upstream_name(upstream).into(),
         });
-        Leg { id, upstream }
+        Leg { id, upstream, copy_to }
     }
 }
 
@@ -81,7 +87,7 @@ fn plain(doc: &RouteDoc, name: &Text, book: &mut LegBook<'_>, report: &mut Repor
         return None;
     }
     let upstream = book.names.upstream(name, report)?;
-    Some(Choice::Always(book.leg(doc, None, upstream)))
+    Some(Choice::Always(book.leg(doc, None, upstream, None)))
 }
 
 /// The flag that a choosing route must have.
@@ -110,10 +116,9 @@ fn split(
     let before = report.diagnostics.len();
     let flag = flag_of(doc, place, names, report);
     let served: Vec<_> = variants.iter().map(|(name, to)| (name, names.upstream(&to.serve, report))).collect();
-    for (_, to) in variants {
-        for other in [&to.copy_writes, &to.compare_reads].into_iter().flatten() {
-            names.upstream(other, report);
-        }
+    let copied: Vec<_> = variants.iter().map(|(_, to)| copy_target(to, names, report)).collect();
+    for other in variants.iter().filter_map(|(_, to)| to.compare_reads.as_ref()) {
+        names.upstream(other, report);
     }
     let fallback = split_fallback(doc, place, variants, names, report);
     let overflow = overflow(doc, Overflow::All, report);
@@ -121,9 +126,8 @@ fn split(
         unknown_variants(doc, variants.iter().map(|(name, _)| name), flag, names, report);
         unmapped_variants(doc, place, variants, flag, names, report);
     }
-    let copies = variants.iter().filter(|(_, to)| to.copy_writes.is_some()).map(|(name, _)| &*name.text);
     let compares = variants.iter().filter(|(_, to)| to.compare_reads.is_some()).map(|(name, _)| &*name.text);
-    not_in_force(doc, place, copies.collect(), compares.collect(), report);
+    not_in_force(doc, place, compares.collect(), report);
     let refused = report.diagnostics[before..].iter().any(|found| found.severity == Severity::Error);
     let ((id, flag), fallback) = (flag?, fallback?);
     if refused {
@@ -131,11 +135,22 @@ fn split(
     }
     useless_overflow(doc, served.iter().filter_map(|(_, upstream)| *upstream), fallback, names, report);
     let legs = flag.variants.iter().map(|variant| {
-        let (_, upstream) = served.iter().find(|(name, _)| *name.text == *variant.name)?;
-        Some(book.leg(doc, Some(&variant.name), (*upstream)?))
+        let at = served.iter().position(|(name, _)| *name.text == *variant.name)?;
+        Some(book.leg(doc, Some(&variant.name), served[at].1?, copied[at]))
     });
     let legs = legs.collect();
-    Some(Choice::ByFlag { flag: id, legs, fallback: book.leg(doc, Some(FALLBACK), fallback), overflow })
+    Some(Choice::ByFlag { flag: id, legs, fallback: book.leg(doc, Some(FALLBACK), fallback, None), overflow })
+}
+
+/// Who gets copies of the writes of a variant; sending them to the same upstream again would be a mistake.
+fn copy_target(to: &VariantDoc, names: &Names<'_>, report: &mut Report) -> Option<UpstreamId> {
+    let name = to.copy_writes.as_ref()?;
+    if name.text == to.serve.text {
+        let found = Diagnostic::error("same-sides", &name.place, "writes are copied to the upstream that serves them");
+        report.push(found.also(&to.serve.place, "it serves").help("name the other system, or leave it out"));
+        return None;
+    }
+    names.upstream(name, report)
 }
 
 fn split_fallback(
@@ -252,18 +267,20 @@ fn migration(
         return None;
     }
     let stages = flag.variants.iter().filter_map(|variant| stage(&variant.name));
-    let copies = |stage: &&'static Stage| stage.copies;
-    let mut copying: Vec<_> = stages.clone().filter(copies).map(|stage| stage.name).collect();
-    if fallback.copies && !copying.contains(&fallback.name) {
-        copying.push(fallback.name);
-    }
     let comparing = stages.clone().filter(|stage| stage.compares).map(|stage| stage.name).collect();
-    not_in_force(doc, place, copying, comparing, report);
+    not_in_force(doc, place, comparing, report);
     let (legacy, modern) = (legacy?, modern?);
     useless_overflow(doc, [modern].into_iter(), legacy, names, report);
-    let legs =
-        stages.map(|stage| Some(book.leg(doc, Some(stage.name), if stage.modern { modern } else { legacy }))).collect();
-    Some(Choice::ByFlag { flag: id, legs, fallback: book.leg(doc, Some(FALLBACK), legacy), overflow })
+    let sides = |stage: &Stage| {
+        let (serves, other) = if stage.modern { (modern, legacy) } else { (legacy, modern) };
+        (serves, stage.copies.then_some(other))
+    };
+    let mut leg = |name, stage| {
+        let (serves, copy_to) = sides(stage);
+        book.leg(doc, Some(name), serves, copy_to)
+    };
+    let legs = stages.map(|stage| Some(leg(stage.name, stage))).collect();
+    Some(Choice::ByFlag { flag: id, legs, fallback: leg(FALLBACK, fallback), overflow })
 }
 
 /// The stage that serves when the flag fails; legacy serves in both that are allowed.
@@ -303,15 +320,12 @@ fn only_stages(doc: &RouteDoc, flag: &Flag, names: &Names<'_>, report: &mut Repo
 }
 
 /// Says once a route what of its behaviour this version does not do.
-fn not_in_force(doc: &RouteDoc, place: &Place, copying: Vec<&str>, comparing: Vec<&str>, report: &mut Report) {
-    let part =
-        |what: &str, variants: &[&str]| (!variants.is_empty()).then(|| format!("{what} (`{}`)", variants.join("`, `")));
-    let parts: Vec<_> =
-        [part("copying writes", &copying), part("comparing reads", &comparing)].into_iter().flatten().collect();
-    if parts.is_empty() {
+fn not_in_force(doc: &RouteDoc, place: &Place, comparing: Vec<&str>, report: &mut Report) {
+    if comparing.is_empty() {
         return;
     }
-    let message = format!("route `{}`: not in force in this version: {}", doc.name.text, parts.join(", "));
-    let help = "a variant decides who serves; nothing is sent to the other side";
+    let listed = comparing.join("`, `");
+    let message = format!("route `{}`: not in force in this version: comparing reads (`{listed}`)", doc.name.text);
+    let help = "a variant decides who serves and where writes are copied; reads are not compared yet";
     report.push(Diagnostic::note("not-in-force", place, message).help(help));
 }

@@ -1,6 +1,7 @@
 //! Owns the way from documents to a snapshot: cross-check and compile; it never publishes.
 
 mod client_tls;
+mod copies;
 mod documents;
 mod endpoint;
 mod flag_warnings;

@@ -2,15 +2,17 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use super::copies;
 use super::flags::FlagSet;
-use super::legs::{self, LegBook};
+use super::legs::{LegBook, compile as compile_choice};
 use super::matcher;
 use super::upstreams::Upstreams;
 use crate::config::{Diagnostic, Node, Place, Report, RouteDoc, Text, UpstreamDoc, did_you_mean};
 use crate::flag::{Flag, FlagId};
-use crate::route::RouteTable;
-use crate::snapshot::{Choice, Leg, LegLabels, Route};
+use crate::route::{PathTemplate, RouteTable};
+use crate::snapshot::{Choice, CopyRules, Leg, LegLabels, Route};
 use crate::upstream::{AllUnhealthy, Protocol, UpstreamId};
 
 /// How many unknown names get a suggestion: looking for one costs as much as there are names.
@@ -117,10 +119,12 @@ pub(super) fn compile(
     let mut written = Vec::with_capacity(docs.len());
     for doc in docs {
         let matcher = matcher::compile(&doc.matcher, report);
-        let choice = legs::compile(doc, &mut book, report);
+        let choice = compile_choice(doc, &mut book, report);
         if let (Some(matcher), Some(choice)) = (matcher, choice) {
             websocket_over_http2(doc, &choice, names, report);
+            let copies = copy_rules(doc, &choice, &matcher.path, report);
             let route = Route {
+                copies,
                 name: doc.name.text.clone(),
                 choice,
                 websocket: doc.websocket,
@@ -147,13 +151,29 @@ pub(super) fn compile(
     }
 }
 
-/// Warns of a WebSocket route to an upstream where HTTP/2 is or may be spoken: the handshake would arrive as a plain GET.
-fn websocket_over_http2(doc: &RouteDoc, choice: &Choice, names: &Names<'_>, report: &mut Report) {
-    let legs: Vec<&Leg> = match choice {
+/// How the writes of a route are copied; `None` where no leg copies any.
+fn copy_rules(doc: &RouteDoc, choice: &Choice, path: &PathTemplate, report: &mut Report) -> Option<Arc<CopyRules>> {
+    let copies = legs(choice).iter().any(|leg| leg.copy_to.is_some());
+    if let (false, Some(written)) = (copies, &doc.copies) {
+        let message = format!("the route `{}` copies no writes", doc.name.text);
+        let help = "a migration's stages copy (but `off` and `complete`), and so does `{serve: …, copy_writes: …}`";
+        report.push(Diagnostic::warning("useless-copies", &written.place, message).help(help));
+    }
+    let rules = copies::compile(doc.copies.as_ref(), path, report);
+    copies.then(|| Arc::new(rules))
+}
+
+/// Every leg of a route.
+fn legs(choice: &Choice) -> Vec<&Leg> {
+    match choice {
         Choice::Always(leg) => vec![leg],
         Choice::ByFlag { legs, fallback, .. } => legs.iter().flatten().chain([fallback]).collect(),
-    };
-    let upstreams = legs.iter().map(|leg| &names.upstreams.list[leg.upstream.0 as usize]);
+    }
+}
+
+/// Warns of a WebSocket route to an upstream where HTTP/2 is or may be spoken: the handshake would arrive as a plain GET.
+fn websocket_over_http2(doc: &RouteDoc, choice: &Choice, names: &Names<'_>, report: &mut Report) {
+    let upstreams = legs(choice).into_iter().map(|leg| &names.upstreams.list[leg.upstream.0 as usize]);
     let mut http2 = upstreams.filter(|upstream| doc.websocket && upstream.protocol != Protocol::Http1);
     if let Some(upstream) = http2.next() {
         let message = format!(

@@ -22,8 +22,8 @@ pub use node::{Kind, Node, Place};
 pub use render::{Format, Position, Positions};
 pub use replace::{EditLock, Replacement};
 pub use route_file::{
-    ForceDoc, HeaderDoc, HealthDoc, IdentityDoc, MatchDoc, RewriteDoc, RouteDoc, RouteFile, TargetDoc, TlsDoc,
-    UpstreamDoc, VariantDoc,
+    CopiesDoc, ForceDoc, HeaderDoc, HealthDoc, IdentityDoc, MatchDoc, RewriteDoc, RouteDoc, RouteFile, TargetDoc,
+    TlsDoc, UpstreamDoc, VariantDoc,
 };
 pub use suggest::{closest, did_you_mean};
 pub use yaml::parse;

@@ -1,6 +1,7 @@
 //! Owns the compiled, immutable configuration and its publication; it never reads a file.
 
 mod addresses;
+mod copies;
 mod overrides;
 mod store;
 
@@ -8,6 +9,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use addresses::Authority;
+pub use copies::{
+    COPY_BODY_BYTES_MAX, CopyMode, CopyRules, Credentials, ENTITY_BYTES_MAX, EntityPart, EntityRule, IdCarrier,
+    JournalOverflow, Naming, SideSwitch, TooLarge, UnknownOutcome,
+};
 pub use overrides::{Overrides, Ruling};
 pub use store::{Reader, Store};
 
@@ -121,6 +126,8 @@ pub struct Leg {
     pub id: LegId,
     /// Who serves the request.
     pub upstream: UpstreamId,
+    /// Who gets copies of writes.
+    pub copy_to: Option<UpstreamId>,
 }
 
 /// What a leg is called in metrics and logs.
@@ -147,6 +154,8 @@ pub struct Route {
     pub websocket: bool,
     /// The largest request body in bytes; `None` means no limit.
     pub body_bytes_max: Option<u64>,
+    /// How writes are copied, where a leg copies any.
+    pub copies: Option<Arc<CopyRules>>,
 }
 
 /// How a route chooses its leg.

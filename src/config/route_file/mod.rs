@@ -1,8 +1,10 @@
 //! Owns the written form of a route file (design 3.2): its keys, types and ranges, and no meaning across keys.
 
+mod copies;
 mod route;
 mod upstream;
 
+pub use copies::CopiesDoc;
 pub use route::{HeaderDoc, MatchDoc, RouteDoc, TargetDoc, VariantDoc};
 pub use upstream::{HealthDoc, RewriteDoc, TlsDoc, UpstreamDoc};
 

@@ -1,5 +1,6 @@
 //! Owns the written form of a route.
 
+use super::copies::{self, CopiesDoc};
 use crate::config::fields::{entries, text, wrong};
 use crate::config::{Diagnostic, Fields, Kind, Node, Place, Report, Text};
 
@@ -22,6 +23,8 @@ pub struct RouteDoc {
     pub websocket: bool,
     /// `body_bytes_max`.
     pub body_bytes_max: Option<u64>,
+    /// `copies`: how writes are copied.
+    pub copies: Option<CopiesDoc>,
 }
 
 /// `match:` as written.
@@ -92,6 +95,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<RouteDoc> {
         overflow: fields.text("overflow", report),
         websocket: fields.boolean("websocket", report).unwrap_or(false),
         body_bytes_max: fields.number("body_bytes_max", 1..=u64::MAX >> 1, report),
+        copies: fields.node("copies").and_then(|node| copies::read(node, report)),
         name: match name {
             Some(name) => name,
             None => return close(fields, report),
