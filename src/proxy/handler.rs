@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
 
@@ -15,17 +16,19 @@ use super::answer::Answer;
 use super::carrier::Carrier;
 use super::choice::{decide, take_in};
 use super::connection::Connection;
+use super::copying::{Write, read_whole};
 use super::discard::discard;
 use super::exchange::Exchange;
 use super::outgoing::{self, Sent, SentRest};
 use super::tunnel::{self, ClientEnd};
 use crate::fault::{Fault, Side};
 use crate::forward::{
-    BodyProgress, ClientBody, Exchanged, Exchanging, ForwardError, Pool, RequestBody, UpstreamRequest,
+    BodyProgress, ClientBody, Exchanged, Exchanging, ForwardError, Pool, RequestBody, Tap, UpstreamRequest,
 };
 use crate::head::answer::Afterwards;
-use crate::head::{self, Facts, Upgrade, answer, names, response};
+use crate::head::{self, Added, Facts, Upgrade, answer, names, response};
 use crate::limits::Limit;
+use crate::mirror::{Copying, NotKept};
 use crate::upstream::Upstream;
 
 /// An exchange that ends with an answer of our own.
@@ -39,6 +42,8 @@ struct Refused {
 enum Step {
     /// It is on its way to an upstream.
     Forward(Forward),
+    /// It is a write that must be durable, or wait for older copies, before it is.
+    Hold(Pin<Box<dyn Future<Output = Result<Forward, Refused>>>>),
     /// It is answered here once its body has been read and dropped; without a fault it is an OPTIONS of ours.
     Discard { exchange: Box<Exchange>, facts: Facts, body: ClientBody, fault: Option<Fault> },
     /// It is answered here.
@@ -55,8 +60,30 @@ struct Forward {
     /// Whether the client knows interim heads: HTTP/1.0 does not.
     takes_interim: bool,
     sent: Sent,
-    /// The upstream's answer, while an interim head is still on its way to the client.
+    /// The copy of a write.
+    copying: Option<Copied>,
+    /// The upstream's answer, while an interim head is on its way to the client, or the copy on its way to the disk.
     held: Option<Box<Result<Exchanged, ForwardError>>>,
+}
+
+/// The copy of a write, while its answer is waited for.
+struct Copied {
+    copying: Rc<Copying>,
+    /// The answer has been noted.
+    noted: bool,
+    kept: Result<(), NotKept>,
+}
+
+/// A request that is ready to be sent.
+struct Outbound {
+    exchange: Box<Exchange>,
+    upstream: Rc<Pool>,
+    head: Parts,
+    added: Added,
+    sent: Sent,
+    body: RequestBody,
+    takes_interim: bool,
+    copying: Option<Rc<Copying>>,
 }
 
 /// Serves one request.
@@ -72,6 +99,10 @@ pub(super) fn handle(
     async move {
         let served = match step {
             Step::Forward(mut forward) => poll_fn(|cx| forward.poll(&carrier, cx)).await,
+            Step::Hold(held) => match held.await {
+                Ok(mut forward) => poll_fn(|cx| forward.poll(&carrier, cx)).await,
+                Err(refused) => Err(refused),
+            },
             Step::Refuse(refused) => Err(refused),
             Step::Discard { exchange, facts, body, fault } => {
                 let afterwards = discard(&carrier, facts, body).await;
@@ -116,6 +147,7 @@ fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
         Ok(decision) => decision,
         Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
+    let (decision, write) = Write::of(connection, &view, &parts, decision);
     let (decision, admitted) = take_in(&view, decision);
     exchange.decided(&decision);
     match admitted {
@@ -128,10 +160,11 @@ fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
     }
     let takes_interim = parts.version != Version::HTTP_10;
     let upstream = Rc::clone(view.pool(decision.leg.upstream));
-    let (mut sent, added) = match outgoing::prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
-        Ok(sent) => sent,
-        Err(fault) => return refused(exchange, fault),
-    };
+    let (mut sent, mut added) =
+        match outgoing::prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
+            Ok(sent) => sent,
+            Err(fault) => return refused(exchange, fault),
+        };
     exchange.traced(&parts.headers, &added);
     if facts.expect_continue {
         carrier.ask_for_body();
@@ -143,14 +176,92 @@ fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
         }
         body => body,
     };
-    let body = RequestBody::new(body, Arc::clone(exchange.watch()), &options.limits, bytes_max);
-    let progress = body.progress();
-    exchange.uploading(Rc::clone(&progress));
-    let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
-    let request = Box::new(UpstreamRequest { head: parts, added, body });
-    let exchanging = upstream.exchange(request, exchange.watch(), response_ms, connection.address);
-    let exchange = Some(exchange);
-    Step::Forward(Forward { exchanging, exchange, upstream, progress, takes_interim, sent, held: None })
+    let mut body = RequestBody::new(body, Arc::clone(exchange.watch()), &options.limits, bytes_max);
+    let copying = match write.as_ref().map(|write| write.begin(&view, &decision, &parts, &mut added, &body)).transpose()
+    {
+        Ok(copying) => copying.flatten(),
+        Err(fault) => return refused(exchange, fault),
+    };
+    if let Some(copying) = &copying {
+        exchange.copied(copying);
+        body = body.tapped(Rc::clone(copying) as Rc<dyn Tap>);
+    }
+    if let Err(fault) = outgoing::rewrite(&mut parts, &mut added, &upstream.upstream().rewrite) {
+        return refused(exchange, fault);
+    }
+    let outbound = Outbound { exchange, upstream, head: parts, added, sent, body, takes_interim, copying };
+    match write.filter(Write::must_wait) {
+        Some(write) => Step::Hold(Box::pin(hold(carrier.clone(), write, outbound, bytes_max))),
+        None => Step::Forward(outbound.send(carrier)),
+    }
+}
+
+/// Sends a write once what must be durable before it is.
+async fn hold(
+    carrier: Carrier,
+    write: Write,
+    mut outbound: Outbound,
+    bytes_max: Option<u64>,
+) -> Result<Forward, Refused> {
+    let worker = Rc::clone(&carrier.connection.worker);
+    let limits = &worker.shared.options.limits;
+    if write.reads_body_first() && outbound.copying.is_some() {
+        let nothing = RequestBody::new(ClientBody::None, Arc::clone(carrier.watch()), limits, None);
+        let body = std::mem::replace(&mut outbound.body, nothing);
+        outbound.exchange.uploading(body.progress());
+        match read_whole(body).await {
+            Ok(whole) => {
+                let whole = ClientBody::Whole(whole);
+                outbound.body = RequestBody::new(whole, Arc::clone(carrier.watch()), limits, bytes_max);
+            }
+            Err(fault) => return Err(outbound.refused(fault)),
+        }
+    }
+    match write.wait(&worker, outbound.copying.as_deref()).await {
+        Ok(()) => Ok(outbound.send(&carrier)),
+        Err(fault) => Err(outbound.refused(fault)),
+    }
+}
+
+impl Outbound {
+    /// Sends it.
+    fn send(self, carrier: &Carrier) -> Forward {
+        let Self { mut exchange, upstream, head, added, sent, body, takes_interim, copying } = self;
+        let progress = body.progress();
+        exchange.uploading(Rc::clone(&progress));
+        let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
+        let request = Box::new(UpstreamRequest { head, added, body });
+        let exchanging = upstream.exchange(request, exchange.watch(), response_ms, carrier.connection.address);
+        let copying = copying.map(|copying| Copied { copying, noted: false, kept: Ok(()) });
+        Forward { exchanging, exchange: Some(exchange), upstream, progress, takes_interim, sent, copying, held: None }
+    }
+
+    /// Ends it before it was sent.
+    fn refused(self, fault: Fault) -> Refused {
+        if let Some(copying) = &self.copying {
+            copying.failed(Fault::NotKept);
+        }
+        Refused { exchange: self.exchange, fault, afterwards: Afterwards::Close }
+    }
+}
+
+impl Copied {
+    /// Notes what came of the write, and whether its answer may go to the client.
+    fn poll(&mut self, come: &Result<Exchanged, ForwardError>, fault: Option<Fault>, cx: &mut Context<'_>) -> Poll<()> {
+        let head = match come {
+            Ok(exchanged) => &exchanged.response,
+            Err(error) => {
+                self.copying.failed(fault.unwrap_or(error.fault));
+                return Poll::Ready(());
+            }
+        };
+        if !self.noted {
+            self.kept = ready!(self.copying.poll_kept(cx));
+            self.noted = true;
+            self.copying.answered(head.status().as_u16(), head.headers());
+        }
+        self.copying.poll_ended(cx)
+    }
 }
 
 impl Forward {
@@ -164,7 +275,9 @@ impl Forward {
                 ready!(polled)
             }
         };
-        if carrier.is_passing_interim() {
+        let broken = self.progress.broken.get();
+        let waits = self.copying.as_mut().is_some_and(|copied| copied.poll(&come, broken, cx).is_pending());
+        if waits || carrier.is_passing_interim() {
             self.held = Some(Box::new(come));
             return Poll::Pending;
         }
@@ -179,6 +292,9 @@ impl Forward {
         come: Result<Exchanged, ForwardError>,
     ) -> Result<Response<Answer>, Refused> {
         match come {
+            Ok(_) if self.copying.as_ref().is_some_and(|copied| copied.kept.is_err()) => {
+                Err(Refused { exchange, fault: Fault::NotKept, afterwards: Afterwards::Close })
+            }
             Ok(exchanged) => {
                 self.progress.answered.set(true);
                 answer(exchange, exchanged, self.upstream.upstream(), &mut self.sent)

@@ -10,6 +10,7 @@ mod arrival;
 mod carrier;
 mod choice;
 mod connection;
+mod copying;
 mod discard;
 mod exchange;
 mod handler;
