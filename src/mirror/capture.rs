@@ -10,12 +10,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::spawn_local;
 
 use super::destination::Destination;
 use super::naming;
 use super::record::{Body, Class, CopyId, Gap, Intent, Outcome, lane};
 use super::shared::{Mirror, Room};
+use super::writing::Writing;
 use crate::fault::Fault;
 use crate::forward::Tap;
 use crate::journal::{AppendError, Durability, Kind, Ticket};
@@ -57,23 +58,6 @@ enum State {
     Written,
     /// There is none and will be none; `NotKept` when the route insists.
     Without(Result<(), NotKept>),
-}
-
-/// An intent on its way to the disk.
-#[derive(Debug)]
-enum Writing {
-    Small(Ticket),
-    /// With a side file, in a task of its own, whether anybody waits or not.
-    Large(JoinHandle<Result<(), AppendError>>),
-}
-
-impl Writing {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AppendError>> {
-        match self {
-            Self::Small(ticket) => Pin::new(ticket).poll(cx).map_ok(drop),
-            Self::Large(task) => Pin::new(task).poll(cx).map(|done| done.unwrap_or(Err(AppendError::Closed))),
-        }
-    }
 }
 
 /// How far the outcome is.

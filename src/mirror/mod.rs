@@ -3,20 +3,22 @@
 
 mod capture;
 mod destination;
+mod fields;
 mod kept;
 mod marker;
 mod naming;
 mod open;
 mod record;
 mod shared;
+mod writing;
 
 pub use capture::{Copying, INLINE_BYTES_MAX, NotKept};
 pub use destination::Destination;
+pub use fields::Unreadable;
 pub use kept::{Vault, keep, reveal, show};
 pub use marker::{HOPS_MAX, KEY_BYTES, Marked, Marker};
 pub use open::{MirrorError, OpenPlan, Opened, open, open_elder};
 pub use record::{
-    Body, Class, CopyId, Fence, Gap, Intent, Outcome, Settled, Settlement, Unreadable, destination as destination_of,
-    lane,
+    Body, Class, CopyId, Fence, Gap, Intent, Outcome, Settled, Settlement, destination as destination_of, lane,
 };
 pub use shared::{Counts, Mirror, MirrorPlan};
