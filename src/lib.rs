@@ -27,6 +27,7 @@ pub mod snapshot;
 
 pub mod compile;
 pub mod decision;
+pub mod explain;
 
 pub mod listen;
 

@@ -20,6 +20,7 @@ mod edit_properties;
 mod edit_verbs;
 mod explain_verb;
 mod exposition;
+mod flag_rest;
 mod flagd_differential;
 mod flagd_findings;
 mod flagd_properties;
