@@ -5,5 +5,6 @@
 mod question;
 mod report;
 
+pub use crate::decision::Certificate;
 pub use question::{Question, header, method, url};
 pub use report::{Answer, Asked, KeyOrigin, Other, Slot, Step};

@@ -44,6 +44,16 @@ pub enum Hashing {
     V2,
 }
 
+impl Hashing {
+    /// Names the generation in settings, metrics and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V3 => "v3",
+            Self::V2 => "v2",
+        }
+    }
+}
+
 /// Indexes [`Flag::variants`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VariantId(pub u16);

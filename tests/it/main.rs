@@ -53,6 +53,7 @@ mod routing_models;
 mod routing_oracle;
 mod routing_readings;
 mod slow;
+mod status_report;
 mod storm;
 mod support;
 mod tls;
