@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answer::{self, Answer};
+use super::dashboard;
 use super::host::AllowedHosts;
 use super::ofrep::{self, Ofrep, STREAM_AGE_MAX};
 use super::readiness::Readiness;
@@ -114,7 +115,8 @@ impl Admin {
             "/healthz" => answer::text("ok\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.render().await,
-            _ => answer::problem(StatusCode::NOT_FOUND, "there is nothing here"),
+            path => dashboard::answer(path, request.headers())
+                .unwrap_or_else(|| answer::problem(StatusCode::NOT_FOUND, "there is nothing here")),
         }
     }
 

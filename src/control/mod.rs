@@ -11,6 +11,7 @@ mod archive;
 mod break_glass;
 mod certificates;
 mod checker;
+mod dashboard;
 mod history;
 mod host;
 mod last_good;
