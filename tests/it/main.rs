@@ -5,6 +5,7 @@
 mod access_log;
 mod check_report;
 mod check_routes;
+mod check_stale;
 mod check_verb;
 mod config_files;
 mod config_schema;
