@@ -9,6 +9,7 @@ pub mod clock;
 pub mod fault;
 pub mod flag;
 pub mod head;
+pub mod journal;
 pub mod lifecycle;
 pub mod limits;
 pub mod network;

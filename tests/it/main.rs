@@ -38,6 +38,7 @@ mod health;
 mod hostile;
 mod http2;
 mod interim;
+mod journal;
 mod judges;
 mod metrics;
 mod metrics_admin;

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("attribute", &[]),
     ("clock", &[]),
     ("fault", &[]),
+    ("journal", &[]),
     ("lifecycle", &[]),
     ("limits", &[]),
     ("network", &[]),
