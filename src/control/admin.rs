@@ -164,13 +164,12 @@ impl Admin {
         if path.starts_with(api::PREFIX) {
             return match self.gate.admit(request.headers(), peer, Role::Read) {
                 Ok(caller) => Arc::clone(&self.api).answer(request, &self.gate, &caller).await,
-                Err(refusal) => refusal,
+                Err(refusal) => *refusal,
             };
         }
-        if self.auth == AdminAuth::All && (path == METRICS || path.starts_with(ofrep::PREFIX)) {
-            if let Err(refusal) = self.gate.admit(request.headers(), peer, Role::Read) {
-                return refusal;
-            }
+        let is_guarded = self.auth == AdminAuth::All && (path == METRICS || path.starts_with(ofrep::PREFIX));
+        if is_guarded && let Err(refusal) = self.gate.admit(request.headers(), peer, Role::Read) {
+            return *refusal;
         }
         self.answer_openly(request).await
     }

@@ -41,7 +41,7 @@ impl Gate {
         headers: &HeaderMap,
         peer: Option<&Caller>,
         needed: Role,
-    ) -> Result<Caller, Answer> {
+    ) -> Result<Caller, Box<Answer>> {
         let caller = match peer {
             Some(peer) => peer.clone(),
             None => self.bearer(headers)?,
@@ -49,21 +49,21 @@ impl Gate {
         if caller.role < needed {
             let detail = format!("the token `{}` may only read; this needs one with the role operate", caller.name);
             let answer = answer::coded(StatusCode::FORBIDDEN, "wrong-role", &detail);
-            return Err(challenge(answer, "Bearer realm=\"banyan\", error=\"insufficient_scope\""));
+            return Err(Box::new(challenge(answer, "Bearer realm=\"banyan\", error=\"insufficient_scope\"")));
         }
         Ok(caller)
     }
 
-    fn bearer(&self, headers: &HeaderMap) -> Result<Caller, Answer> {
+    fn bearer(&self, headers: &HeaderMap) -> Result<Caller, Box<Answer>> {
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (given.next(), given.next()) else {
             let detail =
                 "send `Authorization: Bearer TOKEN`; the router wrote one to admin.token in its state directory";
             let answer = answer::coded(StatusCode::UNAUTHORIZED, "no-token", detail);
-            return Err(challenge(answer, "Bearer realm=\"banyan\""));
+            return Err(Box::new(challenge(answer, "Bearer realm=\"banyan\"")));
         };
         let found = secret(value.as_bytes()).and_then(|secret| self.tokens.find(secret));
-        found.ok_or_else(|| self.refuse())
+        found.ok_or_else(|| Box::new(self.refuse()))
     }
 
     fn refuse(&self) -> Answer {

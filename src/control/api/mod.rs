@@ -100,7 +100,7 @@ impl Api {
             }
         };
         if let Err(refusal) = gate.admit(request.headers(), Some(caller), endpoint.role()) {
-            return refusal;
+            return *refusal;
         }
         let answered = match endpoint {
             Endpoint::Write(write) => self.write(write, parameter, caller, request).await,
