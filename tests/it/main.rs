@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 mod access_log;
+mod admin;
 mod check_report;
 mod check_routes;
+mod check_stale;
 mod check_verb;
 mod config_files;
 mod config_schema;
