@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::journal::{Lsn, Side};
-use crate::mirror::record::{Class, CopyId, Intent, Outcome};
+use crate::mirror::record::{Class, CopyId, Intent, Outcome, lane};
 
 /// Copies whose outcome is known that are kept in memory; then the scan of the journal waits.
 pub(super) const JOBS_MAX: usize = 65_536;
@@ -26,16 +26,20 @@ pub(super) struct Job {
     pub side: Option<Side>,
     /// When it was admitted, in milliseconds since the epoch.
     pub unix_ms: u64,
-    /// The size of its record or side file.
+    /// The size of its record and side file.
     pub bytes: u64,
-    /// The lane's number as [`super::super::Destination`] counts it.
+    /// The number of its lane as [`crate::mirror::Destination`] counts it.
     pub lane: u64,
+    /// The same of what it created.
+    pub lane_created: Option<u64>,
     /// What it is about.
     pub entity: Option<Box<str>>,
-    /// What it stands in line for: the entity, or a create's target and then also the entity.
-    keys: Vec<Box<str>>,
-    /// What became of it at the primary; `None` while that is open.
-    pub outcome: Option<Known>,
+    /// What became of it at the primary; `None` while nothing is known.
+    pub class: Option<Class>,
+    /// The primary's status; 0 where it gave none.
+    pub status: u16,
+    /// The id of what was created.
+    pub created: Option<Box<str>>,
     /// Attempts that count.
     pub attempts: u32,
     /// How often in a row it failed, whoever was to blame.
@@ -44,18 +48,9 @@ pub(super) struct Job {
     pub ended_before: u64,
     /// Its entity has changed sides since: it must not be sent.
     pub superseded: bool,
+    /// What it stands in line for: the entity, or a create's path and then also the entity.
+    keys: Vec<Box<str>>,
     state: State,
-}
-
-/// The outcome that counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
-    pub class: Class,
-    /// The primary's status; 0 where it gave none.
-    pub status: u16,
-    /// The id of what was created.
-    pub created: Option<Box<str>>,
-    is_final: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +83,6 @@ pub(super) struct Schedule {
     waiting: BTreeSet<(u64, Lsn)>,
     /// Copies whose outcome is open.
     open: usize,
-    under_way: usize,
     bytes: u64,
     /// The last fence of each entity, while copies from before it may still come.
     fences: HashMap<Box<str>, Lsn>,
@@ -97,11 +91,8 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Takes a copy in. One that is known already, under whatever number, stays as it is.
-    pub(super) fn admit(&mut self, lsn: Lsn, side: Option<Side>, intent: &Intent, bytes: u64, lane: u64) {
-        if self.by_id.contains_key(&intent.id) {
-            return;
-        }
+    /// Takes a copy in; outcomes of its name are its own from now on.
+    pub(super) fn admit(&mut self, lsn: Lsn, side: Option<Side>, intent: &Intent, bytes: u64) {
         let superseded = intent.entity.as_deref().is_some_and(|entity| self.is_fenced(entity, lsn));
         let key: Box<str> = intent.lane_key().into();
         self.lanes.entry(key.clone()).or_default().line.insert(lsn);
@@ -114,45 +105,46 @@ impl Schedule {
             side,
             unix_ms: intent.unix_ms,
             bytes,
-            lane,
+            lane: lane(&key),
+            lane_created: None,
             entity: intent.entity.clone(),
-            keys: vec![key],
-            outcome: None,
+            class: None,
+            status: 0,
+            created: None,
             attempts: 0,
             failures: 0,
             ended_before: 0,
             superseded,
+            keys: vec![key],
             state: State::Open,
         };
         self.jobs.insert(lsn, job);
     }
 
-    /// Notes what became of a write at its primary; says whether a copy that was rejected is to be ended.
-    pub(super) fn outcome(&mut self, outcome: &Outcome) -> Option<Lsn> {
-        let lsn = *self.by_id.get(&outcome.id)?;
-        let job = self.jobs.get_mut(&lsn)?;
-        if job.state != State::Open {
-            return None;
-        }
-        let Outcome { class, status, is_final, ref created, .. } = *outcome;
-        job.outcome = Some(Known { class, status, created: created.clone(), is_final });
+    /// Notes what became of a write at its primary.
+    pub(super) fn outcome(&mut self, outcome: &Outcome) {
+        let Some(lsn) = self.by_id.get(&outcome.id).copied() else { return };
+        let Some(job) = self.jobs.get_mut(&lsn).filter(|job| job.state == State::Open) else { return };
+        job.class = Some(outcome.class);
+        job.status = outcome.status;
+        job.created.clone_from(&outcome.created);
         if let Some(entity) = &outcome.entity
             && job.entity.is_none()
         {
             job.entity = Some(entity.clone());
+            job.lane_created = Some(lane(entity));
             self.join(lsn, entity);
         }
-        if !is_final {
-            return None;
+        if outcome.is_final {
+            self.close(lsn);
         }
-        if class == Class::Rejected { Some(lsn) } else { self.close(lsn) }
     }
 
     /// Lets a create stand in line for what it created, too.
     fn join(&mut self, lsn: Lsn, entity: &str) {
         let superseded = self.is_fenced(entity, lsn);
         let lane = self.lanes.entry(entity.into()).or_default();
-        let behind = lane.line.range(Lsn(lsn.0 + 1)..).next().copied();
+        let behind = lane.line.range(lsn.next()..).next().copied();
         lane.line.insert(lsn);
         // Who was its head is not any more.
         if let Some(behind) = behind {
@@ -166,26 +158,23 @@ impl Schedule {
         }
     }
 
-    /// Notes that an outcome is known; always `None`, nothing is to be ended.
-    fn close(&mut self, lsn: Lsn) -> Option<Lsn> {
+    /// Notes that nothing more will be known of what became of it.
+    fn close(&mut self, lsn: Lsn) {
         if let Some(job) = self.jobs.get_mut(&lsn) {
             job.state = State::Ready;
             self.open -= 1;
         }
         self.offer(lsn);
-        None
     }
 
-    /// Takes every open copy of an earlier process for unknown: none of their outcomes was written.
+    /// Takes every open copy of an earlier run for unknown: none of their outcomes was written.
     ///
     /// An answer that named nothing yet is a success all the same.
     pub(super) fn give_up_open_below(&mut self, end: Lsn) {
-        let open: Vec<Lsn> =
-            self.jobs.range(..end).filter(|(_, job)| job.state == State::Open).map(|(lsn, _)| *lsn).collect();
-        for lsn in open {
+        let open = self.jobs.range(..end).filter(|(_, job)| job.state == State::Open);
+        for lsn in open.map(|(lsn, _)| *lsn).collect::<Vec<_>>() {
             if let Some(job) = self.jobs.get_mut(&lsn) {
-                let unknown = || Known { class: Class::Unknown, status: 0, created: None, is_final: true };
-                job.outcome.get_or_insert_with(unknown).is_final = true;
+                job.class.get_or_insert(Class::Unknown);
             }
             self.close(lsn);
         }
@@ -201,23 +190,15 @@ impl Schedule {
             *fence = at.max(*fence);
         }
         let Some(lane) = self.lanes.get(entity) else { return };
-        for lsn in lane.line.range(..at) {
-            let Some(job) = self.jobs.get_mut(lsn) else { continue };
+        for lsn in lane.line.range(..at).copied().collect::<Vec<_>>() {
+            let Some(job) = self.jobs.get_mut(&lsn) else { continue };
             job.superseded |= job.entity.as_deref() == Some(entity);
-        }
-        // A fenced copy need not wait for a destination that fails.
-        let waiting: Vec<Lsn> = lane.line.range(..at).copied().collect();
-        for lsn in waiting {
-            self.hurry(lsn);
-        }
-    }
-
-    fn hurry(&mut self, lsn: Lsn) {
-        let Some(job) = self.jobs.get_mut(&lsn) else { return };
-        if let State::Waiting(at_ms) = job.state {
-            self.waiting.remove(&(at_ms, lsn));
-            job.state = State::Ready;
-            self.offer(lsn);
+            // A fenced copy need not wait for a destination that fails.
+            if let (true, State::Waiting(at_ms)) = (job.superseded, job.state) {
+                self.waiting.remove(&(at_ms, lsn));
+                job.state = State::Ready;
+                self.offer(lsn);
+            }
         }
     }
 
@@ -225,14 +206,14 @@ impl Schedule {
         lsn < self.all_fenced_below || self.fences.get(entity).is_some_and(|at| lsn < *at)
     }
 
-    /// Forgets fences that nothing older can come for: `read_to` is how far the journal was read.
+    /// Forgets fences that nothing older can come for: `read_to` is how far copies were taken in.
     pub(super) fn forget_fences(&mut self, read_to: Lsn) {
         let oldest = self.oldest().map_or(read_to, |oldest| oldest.min(read_to));
         self.fences.retain(|_, at| *at > oldest);
     }
 
-    /// The copy that is to go now, the oldest first; fenced ones are for parking.
-    pub(super) fn next(&mut self, now_ms: u64) -> Option<Job> {
+    /// The copy that may go now, the oldest first; fenced and rejected ones are for ending.
+    pub(super) fn head(&mut self, now_ms: u64) -> Option<&Job> {
         while let Some(&(at_ms, lsn)) = self.waiting.first().filter(|(at_ms, _)| *at_ms <= now_ms) {
             self.waiting.remove(&(at_ms, lsn));
             if let Some(job) = self.jobs.get_mut(&lsn) {
@@ -240,6 +221,11 @@ impl Schedule {
             }
             self.offer(lsn);
         }
+        self.ready.first().and_then(|lsn| self.jobs.get(lsn))
+    }
+
+    /// Takes the copy that [`Self::head`] gave: it is under way.
+    pub(super) fn take(&mut self) -> Option<Job> {
         let lsn = self.ready.pop_first()?;
         let job = self.jobs.get_mut(&lsn)?;
         job.state = State::UnderWay;
@@ -248,13 +234,7 @@ impl Schedule {
                 lane.under_way = Some(lsn);
             }
         }
-        self.under_way += 1;
         Some(job.clone())
-    }
-
-    /// The size of the copy that would go next, in bytes.
-    pub(super) fn next_bytes(&self) -> Option<u64> {
-        self.ready.first().and_then(|lsn| self.jobs.get(lsn)).map(|job| job.bytes)
     }
 
     /// Puts a copy that was under way back to its place; it may go again at `at_ms`.
@@ -281,7 +261,9 @@ impl Schedule {
     pub(super) fn end(&mut self, lsn: Lsn) -> Option<Job> {
         self.leave_way(lsn);
         let job = self.jobs.remove(&lsn)?;
-        self.by_id.remove(&job.id);
+        if self.by_id.get(&job.id) == Some(&lsn) {
+            self.by_id.remove(&job.id);
+        }
         self.ready.remove(&lsn);
         self.bytes -= job.bytes;
         match job.state {
@@ -300,16 +282,16 @@ impl Schedule {
         Some(job)
     }
 
-    /// Ends the copy of this name, as a settlement in the journal says.
-    pub(super) fn end_id(&mut self, id: CopyId) -> Option<Job> {
-        let lsn = *self.by_id.get(&id)?;
-        self.end(lsn)
+    /// Ends the copy whose intent has this number and name, as a settlement in the journal says.
+    pub(super) fn end_settled(&mut self, lsn: Lsn, id: CopyId) {
+        if self.jobs.get(&lsn).is_some_and(|job| job.id == id) {
+            self.end(lsn);
+        }
     }
 
     fn leave_way(&mut self, lsn: Lsn) {
         let Some(job) = self.jobs.get_mut(&lsn).filter(|job| job.state == State::UnderWay) else { return };
         job.state = State::Ready;
-        self.under_way -= 1;
         for key in &job.keys {
             if let Some(lane) = self.lanes.get_mut(key).filter(|lane| lane.under_way == Some(lsn)) {
                 lane.under_way = None;
@@ -338,30 +320,9 @@ impl Schedule {
         self.jobs.first_key_value().map(|(_, job)| job.unix_ms)
     }
 
-    /// When the next of those that wait may go, in milliseconds.
-    #[cfg(test)]
-    pub(super) fn next_at_ms(&self) -> Option<u64> {
-        self.waiting.first().map(|(at_ms, _)| *at_ms)
-    }
-
-    /// Copies known, those with an open outcome included.
-    pub(super) fn len(&self) -> usize {
-        self.jobs.len()
-    }
-
     /// Copies whose outcome is known.
     pub(super) fn closed(&self) -> usize {
         self.jobs.len() - self.open
-    }
-
-    /// Copies under way.
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way
-    }
-
-    /// Whether none may go, none waits for a time and none is under way although there are some.
-    pub(super) fn is_stuck(&self) -> bool {
-        !self.jobs.is_empty() && self.ready.is_empty() && self.waiting.is_empty() && self.under_way == 0
     }
 
     /// Bytes of the records of all copies known.
