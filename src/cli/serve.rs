@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::{REFUSED, SettingOptions, settle};
 use crate::compile;
 use crate::config::{FileSet, Format, Report, Severity};
-use crate::control::{self, ControlPlan, SetHash, Standing};
+use crate::control::{self, ControlPlan, Listener, ListenerKind, SetHash, Standing};
 use crate::head::{Policy, TraceMode};
 use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::listen::{self, Offer, Sockets, Transport};
-use crate::mirror;
+use crate::mirror::{self, courier};
 use crate::network;
 use crate::observe::{self, AccessLog, LogOptions, Metrics};
 use crate::proxy;
@@ -69,6 +69,7 @@ pub(crate) struct Router {
     /// Ends it.
     pub lifecycle: Lifecycle,
     workers: proxy::Workers,
+    courier: courier::Handle,
     control: control::Handle,
     access_log: Option<Arc<AccessLog>>,
 }
@@ -126,7 +127,7 @@ impl Router {
         refuse_public_admin(&sockets)?;
         let sockets = Arc::new(sockets);
         let listeners = sockets.client_addresses();
-        let First { snapshot, in_force, named } = first_snapshot(settings, listeners.clone())?;
+        let First { snapshot, in_force, named, findings } = first_snapshot(settings, listeners.clone())?;
         let standing = stand(settings, successor.is_some())?;
         let snapshot = control::resolve_names(snapshot, &listeners, &metrics, DNS_PATIENCE)?;
         let store = Store::new(standing.lay_over(snapshot));
@@ -135,20 +136,24 @@ impl Router {
         let hands = sockets.deal(settings.workers.get())?;
         let tls = server_tls(settings, &sockets, successor.is_some())?;
         let mirror::Opened { mirror, elders: _ } = mirror::open(mirror_plan(settings))?;
-        let mirror = Some(mirror);
-        let options = proxy::Options { tls: tls.clone(), mirror, ..proxy_options(settings, access_log.clone())? };
+        courier::count(&mirror)?;
+        let copied = Some(Arc::clone(&mirror));
+        let options = proxy::Options { tls: tls.clone(), mirror: copied, ..proxy_options(settings, access_log.clone())? };
         let health = Arc::new(HealthRegistry::default());
         health.follow(&store.snapshot().upstreams);
         let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
+        let (courier_store, courier_metrics, phases) = (Arc::clone(&store), Arc::clone(&metrics), lifecycle.subscribe());
+        let courier = courier::Plan { mirror, store: courier_store, metrics: courier_metrics, phases };
+        let courier = courier::start(courier)?;
         let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
-        let control = control::start(ControlPlan { health, tls, named, standing, ..plan })?;
+        let control = control::start(ControlPlan { health, tls, named, findings, standing, ..plan })?;
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
         offer_sockets(settings, &sockets, &lifecycle, control.admin_door())?;
         // Last, so that whoever waits for this line finds everything in place.
         announce(&sockets, settings);
-        Ok(Self { sockets, store, lifecycle, workers, control, access_log })
+        Ok(Self { sockets, store, lifecycle, workers, courier, control, access_log })
     }
 
     /// Waits until it has drained.
@@ -157,6 +162,7 @@ impl Router {
         self.sockets.close_clients();
         self.workers.join();
         self.lifecycle.advance(Phase::Aborting);
+        self.courier.join();
         self.control.join();
         if let Some(log) = self.access_log.and_then(Arc::into_inner) {
             log.finish(LOG_PATIENCE);
@@ -235,6 +241,7 @@ struct First {
     snapshot: Snapshot,
     in_force: Option<SetHash>,
     named: Vec<NamedFile>,
+    findings: Report,
 }
 
 /// Reads and compiles the files for the first time; every finding is shown before anything is served (rule C5).
@@ -245,7 +252,8 @@ fn first_snapshot(settings: &Settings, listeners: Vec<SocketAddr>) -> Result<Fir
     show(&outcome.report);
     if let Some(draft) = outcome.draft {
         let in_force = Some(SetHash::of(&flags, &routes));
-        return Ok(First { snapshot: draft.into_snapshot(1), in_force, named: outcome.named });
+        let (named, findings) = (outcome.named, outcome.report);
+        return Ok(First { snapshot: draft.into_snapshot(1), in_force, named, findings });
     }
     let kept = settings.last_good.then(|| control::last_good(&settings.state)).flatten();
     let (flags, routes) = kept.ok_or(StartError::Files)?;
@@ -253,7 +261,9 @@ fn first_snapshot(settings: &Settings, listeners: Vec<SocketAddr>) -> Result<Fir
     let outcome = compile::compile(&FileSet::read(&flags), &FileSet::read(&routes), &options, None);
     let draft = outcome.draft.ok_or(StartError::Files)?;
     tracing::error!("the files are refused: starting from the last good set in the state directory");
-    Ok(First { snapshot: draft.into_snapshot(1), in_force: None, named: outcome.named })
+    // Those of the files themselves come with the first look at them.
+    let (named, findings) = (outcome.named, Report::default());
+    Ok(First { snapshot: draft.into_snapshot(1), in_force: None, named, findings })
 }
 
 fn show(report: &Report) {
@@ -334,8 +344,19 @@ fn control_plan(
         dns_interval_ms: settings.dns_interval_ms,
         drain_timeout_ms: settings.limits.drain_timeout_ms,
         state_dir: Some(settings.state.clone()),
+        listeners: client_listeners(sockets),
         ..ControlPlan::new(flags, routes, sockets.admin.try_clone()?, Arc::clone(store))
     })
+}
+
+/// Where clients are served, for the report.
+fn client_listeners(sockets: &Sockets) -> Vec<Listener> {
+    let kinds = [(Transport::Plain, ListenerKind::Clients), (Transport::Tls, ListenerKind::ClientsTls)];
+    let listeners = kinds.into_iter().flat_map(|(transport, kind)| {
+        let addresses = sockets.addresses_of(transport).into_iter();
+        addresses.map(move |address| Listener { address: address.to_string(), kind })
+    });
+    listeners.collect()
 }
 
 /// Says once that both addresses accept; scripts wait for this line.

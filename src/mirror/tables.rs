@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::record::{CopyId, Gap, Intent};
@@ -122,7 +122,9 @@ impl Tables {
     /// # Errors
     /// When it is damaged, another process has it, or the disk fails.
     pub fn open(path: &Path) -> Result<Self, TableError> {
-        let database = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
+        // While this process hands over, the one that takes over has them open, too.
+        let mode = ConcurrencyMode::MultiWriter;
+        let database = Builder::new().set_cache_size(CACHE_BYTES).set_concurrency_mode(mode).create(path)?;
         let begun = database.begin_write()?;
         begun.open_table(PARKED)?;
         begun.open_table(GAPS)?;

@@ -10,7 +10,6 @@ use super::tunnel::ClientEnd;
 use super::view::View;
 use crate::decision::Decision;
 use crate::fault::Fault;
-use crate::forward::rewrite;
 use crate::head::{Added, Facts, ForwardContext, Upgrade, names, request, websocket};
 use crate::upstream::Upstream;
 

@@ -38,6 +38,8 @@ use crate::snapshot::{Reader, Store};
 
 /// Ticks between two looks at the pools and at what the journal may forget: about a second.
 const SWEEP_TICKS: u32 = 40;
+/// How long attempts under way may go on at the end, in milliseconds; what they come to is found out after a restart.
+const END_MS_MAX: u64 = 2_000;
 /// Threads that wait for the tables' disk.
 const TABLE_THREADS_MAX: usize = 4;
 
@@ -103,7 +105,7 @@ pub fn start(plan: Plan) -> io::Result<Handle> {
 /// The courier's life.
 async fn run(plan: Plan) {
     clock::refresh();
-    let Plan { mirror, store, metrics, mut phases } = plan;
+    let Plan { mirror, store, metrics, phases } = plan;
     let (metrics, health, mut reader) = (metrics.courier(), HealthRegistry::default(), store.reader());
     let view = View::new(reader.load(), None, &health, &metrics);
     let courier = Rc::new(Courier {
@@ -118,19 +120,17 @@ async fn run(plan: Plan) {
     });
     let mut deliveries = Deliveries::new(&courier);
     let mut ticks = tokio::time::interval(clock::TICK);
+    let mut end_ms = u64::MAX;
     for round in 0_u32.. {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            // The sender lives as long as the process; its loss is an order to stop at once.
-            aborted = phases.wait_for(|phase| *phase >= Phase::Aborting) => {
-                drop(aborted);
-                break;
-            }
-        }
-        courier.ends.set(*phases.borrow() >= Phase::Draining);
+        ticks.tick().await;
         courier.tick(round);
+        // While the workers drain it goes on: nobody else can read this journal yet.
+        if end_ms == u64::MAX && *phases.borrow() >= Phase::Aborting {
+            courier.ends.set(true);
+            end_ms = clock::now_ms() + END_MS_MAX;
+        }
         deliveries.follow(round);
-        if courier.ends.get() && deliveries.are_over() {
+        if courier.ends.get() && (deliveries.are_over() || clock::now_ms() >= end_ms) {
             break;
         }
     }
