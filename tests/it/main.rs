@@ -12,6 +12,7 @@ mod config_files;
 mod config_schema;
 mod config_settings;
 mod container;
+mod copies_delivery;
 mod copies;
 mod decisions;
 mod decisions_partial;
