@@ -287,6 +287,7 @@ fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Res
         http2: settings.http2,
         metrics: settings.metrics,
         access_log,
+        access_log_headers: settings.access_log_headers.iter().map(|header| header.name().clone()).collect(),
     })
 }
 
