@@ -311,6 +311,7 @@ fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Res
         metrics: settings.metrics,
         access_log,
         mirror: None,
+        access_log_headers: settings.access_log_headers.iter().map(|header| header.name().clone()).collect(),
     })
 }
 
