@@ -26,6 +26,8 @@ const UNSYNCED_BYTES_MAX: usize = 8 * 1024 * 1024;
 const CHECKSUM_BYTES: usize = 4;
 /// What nobody asked to have synced is synced after this time: a power loss takes no more than that.
 const LAZY_SYNC: Duration = Duration::from_secs(1);
+/// A checkpoint is written no more often, and with it the low-water mark remembered.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// The pause between attempts on a failing disk doubles up to this many times the first one.
 const BACK_OFF_TIMES_MAX: u32 = 32;
 
@@ -45,6 +47,8 @@ pub(super) struct Committer {
     lazy_at: Option<Instant>,
     /// The low-water mark that the log holds.
     checkpointed: Lsn,
+    /// When the next checkpoint may be written.
+    checkpoint_at: Instant,
 }
 
 /// A failing disk is left alone for a while.
@@ -64,8 +68,18 @@ impl Committer {
     ) -> Self {
         supply.request();
         let checkpointed = shared.table().low_water();
-        let (tail, left_behind) = (Tail::new(at), Vec::new());
-        Self { shared, requests, supply, current, tail, failing: None, left_behind, lazy_at: None, checkpointed }
+        Self {
+            shared,
+            requests,
+            supply,
+            current,
+            tail: Tail::new(at),
+            failing: None,
+            left_behind: Vec::new(),
+            lazy_at: None,
+            checkpointed,
+            checkpoint_at: Instant::now(),
+        }
     }
 
     /// Runs until the journal is closed.
@@ -293,11 +307,14 @@ impl Committer {
                 Err(error) => drop(self.start_failing(error)),
             }
         }
-        if self.lazy_at.is_some_and(|at| at <= now) {
+        if self.checkpoint_at <= now {
+            self.checkpoint_at = now + CHECKPOINT_EVERY;
             self.checkpoint();
-            if let Err(error) = self.sync_all() {
-                self.start_failing(error);
-            }
+        }
+        if self.lazy_at.is_some_and(|at| at <= now)
+            && let Err(error) = self.sync_all()
+        {
+            self.start_failing(error);
         }
     }
 

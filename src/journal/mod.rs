@@ -189,7 +189,8 @@ impl Journal {
 
     /// Declares everything below settled: no cursor sees it again, and whole segments and side files become free.
     ///
-    /// It is remembered about a second later; until then a restart may bring settled records back.
+    /// It is remembered with what is appended later, once a second at most, and at closing; until then a restart may
+    /// bring settled records back.
     pub fn trim(&self, below: Lsn) {
         let keep_from = self.shared.synced_segment.load(Ordering::Acquire);
         let mut table = self.shared.table();
