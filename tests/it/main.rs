@@ -60,6 +60,7 @@ mod runbook;
 mod simulate;
 mod slow;
 mod status_report;
+mod status_verb;
 mod storm;
 mod support;
 mod tables;
