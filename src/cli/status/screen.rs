@@ -95,7 +95,7 @@ fn shares(flag: &FlagReport) -> String {
 fn life(flag: &FlagReport) -> String {
     let owner = flag.owner.as_deref().unwrap_or("nobody");
     let expires = flag.expires.as_ref().map(|day| format!(", until {day}")).unwrap_or_default();
-    format!("{owner}{expires}")
+    format!("owner {owner}{expires}")
 }
 
 /// What lies over the files, that for all flags once.
