@@ -65,7 +65,6 @@ mod status_report;
 mod status_verb;
 mod storm;
 mod support;
-mod tables;
 mod tls;
 mod tutorial;
 mod upstreams;
