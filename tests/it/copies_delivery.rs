@@ -2,6 +2,7 @@
 
 mod creates;
 mod failures;
+mod operators;
 mod restarts;
 mod unknown;
 

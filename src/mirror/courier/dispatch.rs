@@ -77,12 +77,13 @@ impl Dispatch {
     ) -> Self {
         let path = PathTemplate::parse("/{*rest}").expect("a template that is written here");
         let scan = Scan::new(source.journal(), &destination.name);
+        let schedule = Schedule::new(source.journal().recovered().next);
         Self {
             courier: Rc::clone(courier),
             source,
             destination,
             scan,
-            schedule: Schedule::default(),
+            schedule,
             breaker: Breaker::default(),
             pace: Pace::new(PER_S_MAX),
             tasks: JoinSet::new(),
@@ -130,12 +131,20 @@ impl Dispatch {
 
     /// Reads some of the journal; says whether there is more.
     fn read(&mut self) -> bool {
+        let was_complete = self.scan.is_complete();
         let more = self.scan.read(self.source.journal(), &mut self.schedule);
         let gaps = self.scan.take_gaps();
         if !gaps.is_empty()
             && let Err(error) = self.courier.mirror.tables().add_gaps(&gaps)
         {
             tracing::error!(%error, gaps = gaps.len(), "gaps could not be kept");
+        }
+        if self.scan.is_complete() && !was_complete {
+            // The workers count what creates of this run have created.
+            let end = self.source.journal().recovered().next;
+            for lane in self.schedule.count_created_below(end) {
+                self.destination.expect_also(lane);
+            }
         }
         self.note_low();
         more
@@ -372,7 +381,10 @@ impl Dispatch {
             tracing::debug!(%error, "a settlement is not in the journal");
         }
         self.destination.settle(lane);
-        self.schedule.end(lsn);
+        let ended = self.schedule.end(lsn);
+        if let Some(created) = ended.filter(|ended| ended.counts_created).and_then(|ended| ended.lane_created) {
+            self.destination.settle_also(created);
+        }
     }
 
     fn show(&self) {
