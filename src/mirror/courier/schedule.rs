@@ -344,10 +344,10 @@ impl Schedule {
     /// Makes a copy ready to go if nothing stands before it.
     fn offer(&mut self, lsn: Lsn) {
         let Some(job) = self.jobs.get(&lsn).filter(|job| job.state == State::Ready) else { return };
-        let first = |key: &Box<str>| {
+        let first = |key: &str| {
             self.lanes.get(key).is_some_and(|lane| lane.under_way.is_none() && lane.line.first() == Some(&lsn))
         };
-        if job.keys.iter().all(first) {
+        if job.keys.iter().all(|key| first(key)) {
             self.ready.insert(lsn);
         }
     }

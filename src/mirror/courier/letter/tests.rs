@@ -10,7 +10,8 @@ use crate::snapshot::{EntityPart, EntityRule, Naming};
 use crate::upstream::{AllUnhealthy, Ejection, Endpoint, Protocol, Rewrite, Timeouts};
 
 fn upstream(rewrite: Rewrite) -> Upstream {
-    let endpoint = Endpoint { authority: "orders:9002".into(), host: "orders".into(), port: 9002, addresses: [].into() };
+    let endpoint =
+        Endpoint { authority: "orders:9002".into(), host: "orders".into(), port: 9002, addresses: [].into() };
     Upstream {
         name: "orders".into(),
         endpoints: [Arc::new(endpoint)].into(),
