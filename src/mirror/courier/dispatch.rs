@@ -1,6 +1,8 @@
 //! Owns the delivery to one destination: it reads the journal, starts attempts as the schedule, the breaker and the pace allow, and
 //! writes down how copies came to their end.
 
+mod tell;
+
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,9 +20,9 @@ use super::source::Source;
 use super::told::Told;
 use crate::clock;
 use crate::journal::{Durability, Kind, Lsn};
-use crate::mirror::board::{Ended, Standing};
+use crate::mirror::board::Ended;
 use crate::mirror::destination::Destination;
-use crate::mirror::record::{Class, Gap, Settled, Settlement};
+use crate::mirror::record::{Class, Settled, Settlement};
 use crate::route::PathTemplate;
 use crate::snapshot::CopyRules;
 
@@ -336,31 +338,6 @@ impl Dispatch {
         self.ended.delivered + self.ended.resolved
     }
 
-    fn log_parked(&self, job: &Job, reason: &str, told: &Told) {
-        tracing::warn!(
-            destination = &*self.destination.name,
-            copy = format!("{:032x}", job.id.0),
-            entity = job.entity.as_deref(),
-            reason,
-            came = told.came,
-            said = told.said,
-            "a copy is parked"
-        );
-    }
-
-    /// Leaves a gap for a copy that cannot be read back.
-    fn leave_gap(&self, job: &Job) {
-        self.courier.mirror.leave_gap(&Gap {
-            destination: self.destination.name.clone(),
-            route: Box::default(),
-            entity: job.entity.clone(),
-            method: Box::default(),
-            target: Box::default(),
-            reason: "unreadable".into(),
-            unix_ms: job.unix_ms,
-        });
-    }
-
     /// Writes down that a copy has come to its end.
     fn settle(&mut self, job: &Job, how: Settled) {
         match how {
@@ -385,18 +362,6 @@ impl Dispatch {
         if let Some(created) = ended.filter(|ended| ended.counts_created).and_then(|ended| ended.lane_created) {
             self.destination.settle_also(created);
         }
-    }
-
-    fn show(&self) {
-        let standing = Standing {
-            oldest_unix_ms: self.schedule.oldest_unix_ms(),
-            bytes: self.schedule.bytes(),
-            breaker: self.breaker.name(),
-            trouble: self.trouble.clone(),
-            ended: self.ended,
-            failures: self.failures,
-        };
-        self.courier.mirror.board().show(&self.destination.name, standing);
     }
 }
 

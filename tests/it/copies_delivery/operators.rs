@@ -22,7 +22,7 @@ fn json(router: &Router, arguments: &[&str]) -> Value {
 }
 
 /// How the destination `modern` stands.
-fn modern(router: &Router) -> Value {
+pub(super) fn modern(router: &Router) -> Value {
     let status = json(router, &["status"]);
     let found = status["destinations"].as_array().unwrap().iter().find(|one| one["name"] == "modern").cloned();
     found.unwrap_or_default()

@@ -68,7 +68,7 @@ fn copy(intent: &Intent, rules: &CopyRules, rewrite: Rewrite, body: &'static str
 fn a_copy_is_the_write_with_its_key_its_mark_and_its_length() {
     let intent = intent("PUT", "/orders/1?a=b", &[("content-type", "text/plain"), ("accept", "a"), ("accept", "b")]);
     let sent = copy(&intent, &rules(None), Rewrite::default(), "hello", None);
-    assert_eq!((&sent.method, sent.target.as_str(), &*sent.body), (&Method::PUT, "/orders/1?a=b", &b"hello"[..]));
+    assert_eq!((&sent.method, sent.target.as_str(), &*sent.body), (&Method::PUT, "/orders/1?a=b", b"hello".as_slice()));
     let value = |name: &str| sent.headers.get(name).map(|value| value.to_str().unwrap());
     assert_eq!(value("idempotency-key"), Some("\"k 1\""));
     assert_eq!((value("content-length"), value("content-type")), (Some("5"), Some("text/plain")));
@@ -95,7 +95,10 @@ fn the_destinations_rewrite_applies() {
     };
     let intent = intent("PUT", "/orders/1?a", &[("x-user", "ada"), ("host", "shop.example")]);
     let sent = copy(&intent, &rules(None), rewrite, "", None);
-    assert_eq!((sent.target.as_str(), &sent.headers["host"]), ("/v2/orders/1?a", &"orders.internal"));
+    assert_eq!(
+        (sent.target.as_str(), sent.headers["host"].as_bytes()),
+        ("/v2/orders/1?a", b"orders.internal".as_slice())
+    );
     assert!(sent.headers["x-side"] == "modern" && !sent.headers.contains_key("x-user"));
 }
 
@@ -106,12 +109,12 @@ fn an_id_goes_along_in_each_form() {
     let path = sent(IdCarrier::Path);
     assert_eq!((&path.method, path.target.as_str()), (&Method::PUT, "/orders/1%207?x=1"));
     let header = sent(IdCarrier::Header(HeaderName::from_static("x-id")));
-    assert_eq!((&header.method, &header.headers["x-id"]), (&Method::POST, &"1 7"));
+    assert_eq!((&header.method, header.headers["x-id"].as_bytes()), (&Method::POST, b"1 7".as_slice()));
     let json = sent(IdCarrier::Json("/a/id".into()));
-    assert_eq!(&*json.body, &br#"{"a":{"b":1,"id":"1 7"}}"#[..]);
+    assert_eq!(&*json.body, br#"{"a":{"b":1,"id":"1 7"}}"#);
     assert_eq!(json.headers["content-length"], json.body.len().to_string());
-    assert_eq!(&*with_id(b"{}", "/id", "17").unwrap(), &br#"{"id":17}"#[..]);
-    assert_eq!(&*with_id(b"{}", "/a~1b", "007").unwrap(), &br#"{"a/b":"007"}"#[..]);
+    assert_eq!(&*with_id(b"{}", "/id", "17").unwrap(), br#"{"id":17}"#);
+    assert_eq!(&*with_id(b"{}", "/a~1b", "007").unwrap(), br#"{"a/b":"007"}"#);
     assert!(with_id(b"no", "/id", "1").is_err() && with_id(b"[]", "/id", "1").is_err());
 }
 
