@@ -13,6 +13,7 @@ mod limit_names;
 mod live;
 mod options;
 mod pin;
+mod reconcile;
 mod restore;
 mod schema;
 mod serve;
@@ -96,6 +97,9 @@ enum Command {
     /// Give one variant to everybody whose attribute has a value, in the flag's file.
     #[command(long_about = pin::LONG)]
     Pin(Box<pin::PinArgs>),
+    /// Compare both sides of a route, entity by entity, and make the other side equal.
+    #[command(long_about = reconcile::LONG)]
+    Reconcile(Box<reconcile::ReconcileArgs>),
     /// Put the rules of an earlier generation in force in the running router.
     #[command(long_about = restore::LONG_RESTORE)]
     Restore(restore::RestoreArgs),
@@ -125,6 +129,7 @@ pub fn run() -> ExitCode {
         Command::Revive(args) => kill::revive(&args),
         Command::Set(args) => set::run(&args),
         Command::Pin(args) => pin::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Release(args) => restore::release(&args),
         Command::Health(args) => health::run(&args),

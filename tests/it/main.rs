@@ -65,6 +65,7 @@ mod status_report;
 mod storm;
 mod support;
 mod tls;
+mod tutorial;
 mod upstreams;
 mod websocket;
 

@@ -10,6 +10,7 @@ mod journal;
 mod once;
 mod query;
 mod reads;
+mod reconcile;
 mod routes;
 mod tokens;
 mod wishes;
@@ -108,6 +109,8 @@ impl Api {
         }
         let answered = match endpoint {
             Endpoint::Write(write) => self.write(write, parameter, caller, request).await,
+            Endpoint::Reconcile => self.reconcile(request).await,
+            Endpoint::ReconcileListing => self.list_entities(request).await,
             Endpoint::CopyOrder(order) => {
                 self.order_copies(order, parameter.unwrap_or_default(), caller, request).await
             }

@@ -17,6 +17,8 @@ pub(super) enum Endpoint {
     Events,
     Write(Write),
     CopyOrder(CopyOrder),
+    Reconcile,
+    ReconcileListing,
 }
 
 /// What can be read.
@@ -104,6 +106,8 @@ pub(super) const ROUTES: &[Route] = &[
     order("/api/v1/journal/parked/{name}/replay", CopyOrder::Replay),
     order("/api/v1/journal/parked/{name}/drop", CopyOrder::Drop),
     order("/api/v1/journal/destinations/{name}/resume", CopyOrder::Resume),
+    Route { method: Method::POST, template: "/api/v1/reconcile", endpoint: Endpoint::Reconcile },
+    Route { method: Method::POST, template: "/api/v1/reconcile/listing", endpoint: Endpoint::ReconcileListing },
 ];
 
 /// What a request leads to.
@@ -135,7 +139,7 @@ impl Endpoint {
     pub(super) fn role(self) -> Role {
         match self {
             Self::Read(_) | Self::Events => Role::Read,
-            Self::Write(_) | Self::CopyOrder(_) => Role::Operate,
+            Self::Write(_) | Self::CopyOrder(_) | Self::Reconcile | Self::ReconcileListing => Role::Operate,
         }
     }
 }
