@@ -20,6 +20,7 @@ mod serve;
 mod set;
 mod settings_file;
 mod simulate;
+mod status;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,9 @@ pub use options::{SettingOptions, settle};
 
 /// What the exit code says when something was refused.
 const REFUSED: u8 = 1;
+
+/// What it says when no running router could be asked.
+const UNREACHABLE: u8 = 3;
 
 const ABOUT: &str = "\
 Banyan is a feature-flag migration router: a reverse proxy that fronts production traffic while a monolith is taken \
@@ -43,6 +47,7 @@ Examples:
   banyan check --format github          the same, as annotations of a pull request
   banyan explain --url http://shop.example/search -H 'x-user-id: ada'
                                         who serves this request, and why
+  banyan status --watch                 how the router stands, second by second
   banyan history --limit 5              what changed last, by whom and why
   banyan kill orders-migration --reason '5xx since the deploy'
                                         everybody back to legacy
@@ -82,6 +87,9 @@ enum Command {
     /// Decide recorded requests with two sets of files, and show who moves.
     #[command(long_about = simulate::LONG)]
     Simulate(Box<simulate::SimulateArgs>),
+    /// Show how the running router stands, and what is wrong.
+    #[command(long_about = status::LONG)]
+    Status(status::StatusArgs),
     /// Show what changed: publications, overrides, rejections, with who and why.
     #[command(long_about = history::LONG)]
     History(history::HistoryArgs),
@@ -134,6 +142,7 @@ pub fn run() -> ExitCode {
         Command::Release(args) => restore::release(&args),
         Command::Health(args) => health::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::History(args) => history::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Schema(args) => schema::run(&args),

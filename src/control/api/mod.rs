@@ -2,6 +2,7 @@
 //!
 //! What is in force is the operator's; nothing is decided here. The paths are in `routes.rs`.
 
+mod asking;
 mod body;
 mod browser;
 mod events;
@@ -32,7 +33,7 @@ use self::work::Bench;
 use super::answer::{self, Answer};
 use super::ofrep::{entity_tag, matches};
 use super::streams::Streams;
-use super::{Operator, Status};
+use super::{Operator, Reporter, Status};
 use crate::mirror::Mirror;
 
 pub(super) use browser::refuse as refuse_foreign_page;
@@ -54,6 +55,7 @@ const WRITES_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Api {
     operator: Operator,
+    reporter: Reporter,
     status: watch::Receiver<Status>,
     state_dir: Option<PathBuf>,
     mirror: Option<Arc<Mirror>>,
@@ -77,13 +79,15 @@ struct Problem {
 impl Api {
     pub(super) fn new(
         operator: Operator,
+        reporter: Reporter,
         status: watch::Receiver<Status>,
         state_dir: Option<PathBuf>,
         mirror: Option<Arc<Mirror>>,
         streams: Streams,
     ) -> Arc<Self> {
         let (reads, writes) = (Bench::new(READS_MAX), Bench::new(WRITES_MAX));
-        Arc::new(Self { operator, status, state_dir, mirror, streams, once: Once::default(), reads, writes })
+        let once = Once::default();
+        Arc::new(Self { operator, reporter, status, state_dir, mirror, streams, once, reads, writes })
     }
 
     /// Answers a request whose path begins with [`PREFIX`]; the gate has let the caller in as a reader.
@@ -114,6 +118,7 @@ impl Api {
             Endpoint::CopyOrder(order) => {
                 self.order_copies(order, parameter.unwrap_or_default(), caller, request).await
             }
+            Endpoint::Explain => self.explain(request).await,
             _ if !request.body().is_end_stream() => Err(Problem::body_refused()),
             Endpoint::Events => self.events(),
             Endpoint::Read(read) => self.read_on_bench(read, parameter, request).await,

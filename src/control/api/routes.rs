@@ -14,6 +14,7 @@ pub(in crate::control) const PREFIX: &str = "/api/";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Read(Read),
+    Explain,
     Events,
     Write(Write),
     CopyOrder(CopyOrder),
@@ -24,6 +25,7 @@ pub(super) enum Endpoint {
 /// What can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
+    Status,
     Overrides,
     History,
     HistoryEntry,
@@ -84,6 +86,8 @@ const fn order(template: &'static str, order: CopyOrder) -> Route {
 }
 
 pub(super) const ROUTES: &[Route] = &[
+    get("/api/v1/status", Endpoint::Read(Read::Status)),
+    Route { method: Method::POST, template: "/api/v1/explain", endpoint: Endpoint::Explain },
     get("/api/v1/overrides", Endpoint::Read(Read::Overrides)),
     get("/api/v1/history", Endpoint::Read(Read::History)),
     get("/api/v1/history/{number}", Endpoint::Read(Read::HistoryEntry)),
@@ -138,7 +142,7 @@ impl Endpoint {
     /// Who may ask.
     pub(super) fn role(self) -> Role {
         match self {
-            Self::Read(_) | Self::Events => Role::Read,
+            Self::Read(_) | Self::Explain | Self::Events => Role::Read,
             Self::Write(_) | Self::CopyOrder(_) | Self::Reconcile | Self::ReconcileListing => Role::Operate,
         }
     }
