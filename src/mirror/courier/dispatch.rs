@@ -17,7 +17,6 @@ use super::patience::{Breaker, Pace, back_off_ms};
 use super::scan::Scan;
 use super::schedule::{Job, Schedule};
 use super::source::Source;
-use super::told::Told;
 use crate::clock;
 use crate::journal::{Durability, Kind, Lsn};
 use crate::mirror::board::Ended;
