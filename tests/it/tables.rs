@@ -32,7 +32,7 @@ fn parked_records_are_grouped_listed_replaced_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     let tables = open(dir.path());
     for id in 1..=10 {
-        tables.park(id, if id % 2 == 0 { "orders 400" } else { "orders 422" }, &vec![id as u8; 100]).unwrap();
+        tables.park(id, if id % 2 == 0 { "orders 400" } else { "orders 422" }, &[id as u8; 100]).unwrap();
     }
     assert_eq!(tables.parked_groups().unwrap(), [group("orders 400", 5, 500), group("orders 422", 5, 500)]);
     drop(tables);
