@@ -4,6 +4,7 @@ mod orders;
 mod reads;
 mod rules;
 mod tokens;
+mod verbs;
 
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -1,6 +1,7 @@
 //! Owns asking the running router: over its unix socket, or over its admin address with a token. It knows no verb.
 
 pub(super) mod http;
+mod laying;
 mod order;
 
 use std::fmt;
@@ -18,11 +19,14 @@ use super::{SettingOptions, settle};
 use crate::config::Format;
 use crate::control::{ADMIN_SOCKET_FILE, ADMIN_TOKEN_FILE};
 
+pub(super) use laying::LiveArgs;
 pub(super) use order::Order;
 
 /// Where a router listens that was told nothing else.
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
-/// How long a connection, and each part of the exchange, may take; an order may wait 5 s for the disk.
+/// How long a connection may take: what does not answer in this time, within one network, is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long each part of the exchange may take; an order may wait 5 s for the disk.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The options that say which router is asked, and as whom.
@@ -133,7 +137,7 @@ impl Client {
                         continue;
                     }
                 },
-                Way::Network(admin, token) => match http::connect(*admin, TIMEOUT) {
+                Way::Network(admin, token) => match http::connect(*admin, CONNECT_TIMEOUT, TIMEOUT) {
                     Ok(stream) => {
                         let fields = format!("{fields}Authorization: Bearer {token}\r\n");
                         http::exchange(stream, line, &admin.to_string(), &fields, body)
