@@ -1,5 +1,6 @@
 //! The admin API over real sockets: who is let in, what is answered, and what is in force afterwards.
 
+mod examples;
 mod orders;
 mod reads;
 mod rules;

@@ -173,7 +173,7 @@ impl Shown {
     fn write_way(&self, text: &mut String) {
         // Writing to a string cannot fail.
         if let Some(because) = &self.because {
-            let _ = writeln!(text, "way: the files, not the running router: {}", visible(because));
+            let _ = writeln!(text, "the running router was not told: {}", visible(because));
         }
         if let Some(path) = &self.glass {
             let _ = writeln!(

@@ -50,6 +50,8 @@ pub(super) struct RouterArgs {
 #[derive(Debug)]
 pub(super) struct Client {
     ways: Vec<Way>,
+    /// Why there is no way at all.
+    nowhere: Option<String>,
     who: Option<String>,
 }
 
@@ -106,7 +108,11 @@ impl Client {
             Some(admin) => vec![network(admin)],
             None => vec![Way::Socket(state.join(ADMIN_SOCKET_FILE)), network(ADMIN)],
         };
-        Self { ways, who: args.who.clone() }
+        let is_there = |name: &str| state.join(name).symlink_metadata().is_ok();
+        let known = args.admin.is_some() || args.token_file.is_some();
+        let nowhere = (!known && !is_there(ADMIN_SOCKET_FILE) && !is_there(ADMIN_TOKEN_FILE))
+            .then(|| format!("neither {ADMIN_SOCKET_FILE} nor {ADMIN_TOKEN_FILE} is in {}", state.display()));
+        Self { ways, nowhere, who: args.who.clone() }
     }
 
     /// Gets a path.
@@ -122,6 +128,9 @@ impl Client {
     /// Tries the ways one after the other, until one leads to a router.
     fn ask(&self, line: &str, body: &str) -> Result<Reply, Unreachable> {
         let mut tried = Vec::new();
+        if let Some(why) = &self.nowhere {
+            return Err(Unreachable { tried: vec![why.clone()], may_be_done: false });
+        }
         let who = self
             .who
             .as_ref()

@@ -14,6 +14,7 @@ use crate::override_break_glass::{FLAGS, Two, served, wait_for_side};
 use crate::override_commands::Plane;
 use crate::reload::wait_until;
 use crate::support::Router;
+use crate::support::router::Setup;
 
 /// Runs a verb in the router's directory, which must succeed.
 fn done(router: &Router, arguments: &[&str]) -> String {
@@ -81,7 +82,7 @@ fn with_the_admin_listener_down_a_kill_edits_the_file() {
     assert!(out(&live).contains("no router answers"), "{}", out(&live));
     let output = banyan(&directory, &["kill", "side", "--reason", "errors"]);
     assert_eq!(output.status.code(), Some(0), "{}", out(&output));
-    assert!(out(&output).contains("way: the files, not the running router: no router answers (state/admin.sock:"));
+    assert!(out(&output).contains("the running router was not told: no router answers (state/admin.sock:"));
     assert!(fs::read_to_string(directory.join("flags/f.yaml")).unwrap().contains("  side:\n    state: DISABLED"));
     wait_until("the router takes the file up", || {
         let snapshot = plane.store.snapshot();
@@ -139,6 +140,7 @@ fn with_a_full_disk_and_a_corrupt_file_a_kill_is_in_memory_and_says_so() {
     let again = banyan(router.directory(), &["kill", "side", "--state", state.to_str().unwrap(), "--json"]);
     assert_eq!((&json(&again)["done"], &json(&again)["durable"]), (&true.into(), &false.into()), "{}", out(&again));
     // With room again it becomes durable by itself.
+    drop(filler);
     fs::remove_file(state.join("filler")).unwrap();
     wait_until("it is on disk", || router.metric("banyan_overrides_not_durable", &[]) == 0.0);
     assert!(fs::read_to_string(state.join("overrides.json")).unwrap().contains("\"kill\""));
@@ -173,9 +175,11 @@ fn with_neither_router_nor_files_a_kill_of_all_breaks_the_glass() {
 #[test]
 fn set_and_pin_lie_over_the_file_until_they_are_taken_back() {
     let two = Two::start();
-    let router = two.router();
+    let identity = "identity: {targeting_key: [\"header:x-user\"]}\n".to_owned();
+    let router = Setup::routes(identity + &two.routes()).flags(FLAGS).start();
     let reason = ["--live", "--reason", "a test"];
     let verb = |words: &[&str]| done(&router, &[words, &reason[..]].concat());
+    let served = |router: &Router| router.exchange("GET / HTTP/1.1\r\nhost: a.example\r\nx-user: ada\r\n\r\n").text();
     let shown = verb(&["set", "side", "left=100%", "right=0%", "--dry-run"]);
     assert!(shown.contains("10000 of 10000 sampled users would move"), "{shown}");
     assert_eq!(served(&router), "right");
