@@ -100,7 +100,7 @@ enum Command {
     /// Set the shares of a flag's variants in its file, or with --live in the running router.
     #[command(long_about = set::LONG)]
     Set(Box<set::SetArgs>),
-    /// Give one variant to everybody whose attribute has a value, in the flag's file or the running router.
+    /// Give one variant to whoever has a value of an attribute, in the file or the router.
     #[command(long_about = pin::LONG)]
     Pin(Box<pin::PinArgs>),
     /// Put the rules of an earlier generation in force in the running router.
