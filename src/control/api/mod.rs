@@ -180,6 +180,10 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unfit", detail)
     }
 
+    fn no_reason() -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no-reason", "say why; the history keeps it")
+    }
+
     fn absent(detail: String) -> Self {
         Self::new(StatusCode::NOT_FOUND, "absent", detail)
     }
