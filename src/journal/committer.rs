@@ -66,7 +66,10 @@ impl Committer {
         current: Option<Segment>,
         at: Position,
     ) -> Self {
-        supply.request();
+        // A journal that nothing was ever written to takes no room.
+        if current.is_some() {
+            supply.request();
+        }
         let checkpointed = shared.table().low_water();
         Self {
             shared,
