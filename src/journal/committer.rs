@@ -66,7 +66,7 @@ impl Committer {
         current: Option<Segment>,
         at: Position,
     ) -> Self {
-        // A journal that nothing was ever written to takes no room.
+        // A journal that nobody writes to takes no room: the first segment is made with the first record.
         if current.is_some() {
             supply.request();
         }
