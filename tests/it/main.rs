@@ -12,6 +12,7 @@ mod config_files;
 mod config_schema;
 mod config_settings;
 mod container;
+mod dashboard;
 mod decisions;
 mod decisions_partial;
 mod demo;

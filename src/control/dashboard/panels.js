@@ -46,10 +46,12 @@ function sentence(status) {
   const stopped = status.flags.filter(isStopped).length;
   const overridden = status.flags.filter((flag) => ["split", "pin"].includes(flag.in_force.source)).length;
   const moving = status.flags.filter((flag) => !flag.at_rest && !isStopped(flag)).length;
+  const stale = status.flags.filter((flag) => flag.stale.length > 0).length;
   const words = [
     moving > 0 && `${plural(moving, "flag")} under way`,
     overridden > 0 && `${count(overridden)} overridden`,
     stopped > 0 && `${count(stopped)} stopped`,
+    stale > 0 && `${count(stale)} stale`,
   ].filter(Boolean);
   return words.length === 0 ? "Every flag is at rest." : `${words.join(", ")}.`;
 }
