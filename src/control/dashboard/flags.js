@@ -109,7 +109,7 @@ function balance(flag, status, rates) {
       "p",
       { class: "served-words" },
       segments.filter((segment) => segment.part > 0 || segment.ruled > 0).map(words),
-      h("span", { class: "quiet" }, total > 0 ? `of ${rate(rates.rate(name("flag", flag.key, "requests")))}, last 30 s` : "by the rules; no traffic now"),
+      h("span", { class: "quiet" }, total > 0 ? `of ${rate(rates.rate(name("flag", flag.key, "requests")))}, last 30 s` : "by the rules; no traffic yet"),
     ),
   );
 }
