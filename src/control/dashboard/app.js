@@ -89,7 +89,8 @@ function signIn(event) {
   const given = new FormData(event.target);
   token.keep(given.get("token").trim(), given.get("who").trim());
   state.signIn = false;
-  look();
+  // The field is gone with the form; the next Tab goes on to what came in its place.
+  look().then(() => state.signIn || element("page").focus());
 }
 
 /** Says what came of an order, aloud too. */
