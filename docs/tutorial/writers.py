@@ -48,7 +48,7 @@ def client(user):
             ask("PUT", f"/api/orders/{chance.choice(own)}", {"item": "g", "count": chance.randint(2, 99)})
         else:
             ask("DELETE", f"/api/orders/{own.pop(chance.randrange(len(own)))}")
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 threads = [threading.Thread(target=client, args=(user,)) for user in range(4)]

@@ -1,8 +1,8 @@
 //! Owns the order in which one destination's copies are sent: which may go now, which wait for what. It does no I/O and
 //! reads no clock.
 //!
-//! A copy stands in the lane of what it is about, in the order of the journal; a create also stands in the lane of what
-//! it created, once that is known. Only the head of all its lanes may be sent, so there is one under way a lane.
+//! A copy stands in the lane of what it is about, in the order of the journal; a create stands in the lane of its path until
+//! what it created is known. Only the head of all its lanes may be sent, so there is one under way a lane.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -55,7 +55,7 @@ pub(super) struct Job {
     pub superseded: bool,
     /// The write itself, while there is room for it.
     pub intent: Option<Rc<Intent>>,
-    /// What it stands in line for: the entity, or a create's path and then also the entity.
+    /// What it stands in line for: the entity, or a create's path until the entity is known.
     keys: Vec<Box<str>>,
     state: State,
 }
@@ -165,6 +165,7 @@ impl Schedule {
             job.lane_created = Some(lane(entity));
             job.counts_created = lsn >= self.end_at_open;
             self.join(lsn, entity);
+            self.leave_unnamed(lsn);
         }
         if outcome.is_final {
             self.close(lsn);
@@ -186,6 +187,18 @@ impl Schedule {
             if !job.keys.iter().any(|key| **key == *entity) {
                 job.keys.push(entity.into());
             }
+        }
+    }
+
+    /// Lets a create that has a name now leave the line of those that have none, in which all go one by one.
+    fn leave_unnamed(&mut self, lsn: Lsn) {
+        let Some(job) = self.jobs.get_mut(&lsn).filter(|job| job.keys.len() > 1) else { return };
+        let key = job.keys.remove(0);
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.line.remove(&lsn);
+        match lane.line.first().copied() {
+            Some(head) => self.offer(head),
+            None => drop(self.lanes.remove(&key)),
         }
     }
 
