@@ -38,6 +38,7 @@ mod interim;
 mod judges;
 mod metrics;
 mod metrics_admin;
+mod no_loss;
 mod ofrep;
 mod override_break_glass;
 mod override_commands;

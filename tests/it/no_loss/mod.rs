@@ -1,0 +1,9 @@
+//! Proof that no acknowledged write is lost: real processes that are killed, and a checker that shares nothing with the router.
+
+mod checker;
+mod client;
+mod crash;
+mod history;
+mod planted;
+mod service;
+mod world;

@@ -1,0 +1,141 @@
+//! The router between two services, with clients that write through it; everything can be killed and comes back.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::checker::{Verdict, check};
+use super::client::Clients;
+use super::history::{Gap, History, Parked};
+use super::service::{Service, Side};
+use crate::support::router::{Router, Setup};
+
+/// How long everything that is on its way may take to arrive once all are well: the longest back-off and some.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// What a route says about copies, besides what every test needs.
+pub(crate) struct World {
+    pub(crate) router: Router,
+    pub(crate) legacy: Service,
+    pub(crate) modern: Service,
+    /// Whether the route sheds, and whether it is strict; the checker has to know.
+    is_strict: bool,
+    may_shed: bool,
+    arguments: Vec<String>,
+    _logs: tempfile::TempDir,
+}
+
+/// A flag file with this stage for everybody.
+pub(crate) fn stage(stage: &str) -> String {
+    format!(
+        "flags:\n  items-migration:\n    state: ENABLED\n    variants: {{\"off\": \"off\", dualwrite: dualwrite, shadow: shadow, live: live, rampdown: rampdown, complete: complete}}\n    defaultVariant: \"{stage}\"\n    metadata: {{owner: tests}}\n"
+    )
+}
+
+/// A migration route between the two addresses; `copies` are further members of `copies:`.
+pub(crate) fn routes(legacy: &str, modern: &str, copies: &str) -> String {
+    format!(
+        "upstreams:\n  legacy: {{endpoints: [\"http://{legacy}\"]}}\n  modern: {{endpoints: [\"http://{modern}\"]}}\nroutes:\n  - name: items\n    match: {{path: \"/items/{{*id}}\"}}\n    flag: items-migration\n    migration: {{legacy: legacy, modern: modern}}\n    copies: {{entity: \"items:{{id}}\", created: location, carry_id: path, lookup: \"/items?key={{key}}\", {copies}}}\n"
+    )
+}
+
+impl World {
+    pub(crate) fn start(first: &str, copies: &str, arguments: &[&str]) -> Self {
+        let logs = tempfile::tempdir().unwrap();
+        let [legacy, modern] = [Side::Legacy, Side::Modern].map(|side| Service::start(logs.path(), side));
+        let setup = Setup::routes(routes(&legacy.address, &modern.address, copies)).flags(stage(first));
+        Self {
+            router: setup.arguments(arguments).start(),
+            legacy,
+            modern,
+            is_strict: copies.contains("strict"),
+            may_shed: !copies.contains("fail_closed"),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            _logs: logs,
+        }
+    }
+
+    /// Kills the router.
+    pub(crate) fn kill(&mut self) {
+        self.router.signal(Signal::KILL);
+        self.router.wait_for_exit();
+    }
+
+    /// Starts it again on what it left, at other addresses.
+    pub(crate) fn resume(&mut self) {
+        let mut arguments = vec!["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2"];
+        arguments.extend(self.arguments.iter().map(|argument| &**argument));
+        self.router = self.router.again(&arguments);
+    }
+
+    /// Asks the router's own command.
+    pub(crate) fn journal(&self, arguments: &[&str]) -> Value {
+        journal(self.router.directory(), &self.router.admin.to_string(), arguments)
+    }
+
+    /// Waits until nothing is on its way any more.
+    pub(crate) fn drain(&mut self) {
+        for service in [&mut self.legacy, &mut self.modern] {
+            if !service.is_running() {
+                service.resume();
+            }
+            service.behave("well");
+        }
+        let deadline = Instant::now() + DRAIN;
+        loop {
+            let status = self.journal(&["status"]);
+            if pending(&status) == 0 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not drained: {status:#}\n{}", self.router.logs().join("\n"));
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Everything that is known now.
+    pub(crate) fn history(&self, clients: &Clients) -> History {
+        let texts = |list: &Value, name: &str| -> Vec<String> {
+            let all = list.as_array().expect("a list");
+            all.iter().filter_map(|one| one[name].as_str().map(str::to_owned)).collect()
+        };
+        let parked = texts(&self.journal(&["list"])["parked"], "key");
+        let gaps = texts(&self.journal(&["gaps"])["gaps"], "target");
+        History {
+            writes: clients.writes(),
+            sides: [self.legacy.entries(), self.modern.entries()],
+            parked: parked.into_iter().map(|key| Parked { key }).collect(),
+            gaps: gaps
+                .into_iter()
+                .map(|target| Gap { entity: target.trim_start_matches("/items/").to_owned() })
+                .collect(),
+            may_shed: self.may_shed,
+            is_strict: self.is_strict,
+        }
+    }
+
+    /// Drains and checks.
+    pub(crate) fn verdict(&mut self, clients: &Clients) -> Verdict {
+        self.drain();
+        check(&self.history(clients))
+    }
+}
+
+/// What `banyan journal … --json` prints.
+pub(crate) fn journal(directory: &Path, admin: &str, arguments: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+    command.arg("journal").args(arguments).args(["--json", "--admin", admin]).current_dir(directory);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&said).unwrap_or_else(|error| {
+        panic!("journal {arguments:?}: {error}: {said}{}", String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+/// Copies on their way to any destination.
+fn pending(status: &Value) -> u64 {
+    let all = status["destinations"].as_array().expect("a list of destinations");
+    all.iter().map(|one| one["pending"].as_u64().expect("a count")).sum()
+}
