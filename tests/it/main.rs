@@ -46,6 +46,7 @@ mod override_crash;
 mod override_decisions;
 mod override_handover;
 mod process;
+mod promises;
 mod reload;
 mod reload_process;
 mod routing;

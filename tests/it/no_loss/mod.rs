@@ -4,6 +4,11 @@ mod checker;
 mod client;
 mod crash;
 mod history;
+mod isolation;
 mod planted;
 mod service;
 mod world;
+
+pub(crate) use history::Entry;
+pub(crate) use service::{Service, Side};
+pub(crate) use world::{World, routes, stage};

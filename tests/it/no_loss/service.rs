@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::client::exchange;
 use super::history::Entry;
 use crate::support::PATIENCE;
 use crate::support::message::{Framing, Message, Reader};
@@ -21,6 +22,9 @@ use crate::support::message::{Framing, Message, Reader};
 /// Tells the child its address and its log.
 const ADDRESS: &str = "BANYAN_TEST_SERVICE_ADDRESS";
 const LOG: &str = "BANYAN_TEST_SERVICE_LOG";
+
+/// Where it says how it behaves.
+const BEHAVIOUR: &str = "/behaviour";
 
 /// Ports that are tried: below those which the kernel gives to connections, so that a restart finds its own free.
 const PORTS: std::ops::Range<u16> = 15_000..30_000;
@@ -82,6 +86,18 @@ impl Service {
     pub(crate) fn behave(&mut self, how: &str) {
         let input = self.child.as_mut().and_then(|child| child.stdin.as_mut()).expect("it runs");
         writeln!(input, "{how}").unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while self.behaviour().as_deref() != Some(how) {
+            assert!(Instant::now() < deadline, "the service is not {how}");
+        }
+    }
+
+    /// How it says that it behaves; `None` when that could not be heard.
+    fn behaviour(&self) -> Option<String> {
+        let mut wire = Reader::new(TcpStream::connect(&self.address).ok()?);
+        wire.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answer = exchange(&mut wire, format!("GET {BEHAVIOUR} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes());
+        Some(answer.ok()?.text())
     }
 
     /// What it wrote down, without a line that its death has cut.
@@ -133,6 +149,10 @@ fn serve(stream: TcpStream, store: &Mutex<Store>, behaviour: &Mutex<String>) {
             return;
         }
         let how = behaviour.lock().unwrap().clone();
+        if request.target() == BEHAVIOUR {
+            let _ = reader.stream.write_all(&answer(200, "", how.as_bytes()));
+            continue;
+        }
         if let Some(milliseconds) = how.strip_prefix("slow ").and_then(|text| text.parse().ok()) {
             std::thread::sleep(Duration::from_millis(milliseconds));
         }
@@ -224,6 +244,7 @@ impl Store {
         let is_there = self.items.contains_key(&entity);
         let status = match &*wanted {
             "reject" => 422,
+            "always_error" => 500,
             "error" if first => 500,
             "busy" if first => 503,
             "vanish" if first => 0,

@@ -95,22 +95,24 @@ impl World {
         }
     }
 
+    /// The keys of the copies that wait for a person.
+    pub(crate) fn parked(&self) -> Vec<String> {
+        texts(&self.journal(&["list"])["parked"], "key")
+    }
+
+    /// What the router says that it did not copy, by entity.
+    pub(crate) fn gaps(&self) -> Vec<String> {
+        let targets = texts(&self.journal(&["gaps"])["gaps"], "target");
+        targets.into_iter().map(|target| target.trim_start_matches("/items/").to_owned()).collect()
+    }
+
     /// Everything that is known now.
     pub(crate) fn history(&self, clients: &Clients) -> History {
-        let texts = |list: &Value, name: &str| -> Vec<String> {
-            let all = list.as_array().expect("a list");
-            all.iter().filter_map(|one| one[name].as_str().map(str::to_owned)).collect()
-        };
-        let parked = texts(&self.journal(&["list"])["parked"], "key");
-        let gaps = texts(&self.journal(&["gaps"])["gaps"], "target");
         History {
             writes: clients.writes(),
             sides: [self.legacy.entries(), self.modern.entries()],
-            parked: parked.into_iter().map(|key| Parked { key }).collect(),
-            gaps: gaps
-                .into_iter()
-                .map(|target| Gap { entity: target.trim_start_matches("/items/").to_owned() })
-                .collect(),
+            parked: self.parked().into_iter().map(|key| Parked { key }).collect(),
+            gaps: self.gaps().into_iter().map(|entity| Gap { entity }).collect(),
             may_shed: self.may_shed,
             is_strict: self.is_strict,
         }
@@ -132,6 +134,11 @@ pub(crate) fn journal(directory: &Path, admin: &str, arguments: &[&str]) -> Valu
     serde_json::from_str(&said).unwrap_or_else(|error| {
         panic!("journal {arguments:?}: {error}: {said}{}", String::from_utf8_lossy(&output.stderr))
     })
+}
+
+/// A member of every object of a list.
+fn texts(list: &Value, name: &str) -> Vec<String> {
+    list.as_array().expect("a list").iter().filter_map(|one| one[name].as_str().map(str::to_owned)).collect()
 }
 
 /// Copies on their way to any destination.
