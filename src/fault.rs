@@ -63,6 +63,8 @@ pub enum Fault {
     Loop,
     /// A limit of the router, such as connections to one upstream, is reached.
     LimitReached,
+    /// A write could not be kept for its copy, and its route insists on that.
+    NotKept,
     /// The router ended before the exchange did: the drain deadline, or a second signal.
     Drained,
     /// The router failed on its own.
@@ -93,7 +95,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, by discriminant.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::UriTooLong,
@@ -108,6 +110,7 @@ impl Fault {
         Self::NoRoute,
         Self::Loop,
         Self::LimitReached,
+        Self::NotKept,
         Self::Drained,
         Self::Internal,
         Self::DnsError,
@@ -137,7 +140,9 @@ impl Fault {
             | Self::MethodRefused
             | Self::ExpectationFailed
             | Self::Misdirected => Side::Client,
-            Self::NoRoute | Self::Loop | Self::LimitReached | Self::Drained | Self::Internal => Side::Router,
+            Self::NoRoute | Self::Loop | Self::LimitReached | Self::NotKept | Self::Drained | Self::Internal => {
+                Side::Router
+            }
             Self::DnsError
             | Self::Unavailable
             | Self::ConnectRefused
@@ -169,7 +174,7 @@ impl Fault {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::LimitReached | Self::Drained | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LimitReached | Self::NotKept | Self::Drained | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::DnsError
             | Self::ConnectRefused
             | Self::TlsCertificate
@@ -194,7 +199,7 @@ impl Fault {
             Self::NoRoute => "destination_not_found",
             Self::Loop => "proxy_loop_detected",
             Self::LimitReached => "connection_limit_reached",
-            Self::Drained | Self::Internal => "proxy_internal_error",
+            Self::NotKept | Self::Drained | Self::Internal => "proxy_internal_error",
             Self::DnsError => "dns_error",
             Self::Unavailable => "destination_unavailable",
             Self::ConnectRefused => "connection_refused",
@@ -226,6 +231,7 @@ impl Fault {
             Self::NoRoute => "no_route",
             Self::Loop => "loop",
             Self::LimitReached => "limit_reached",
+            Self::NotKept => "not_kept",
             Self::Drained => "drained",
             Self::Internal => "internal",
             Self::DnsError => "dns_error",

@@ -31,6 +31,8 @@ pub mod decision;
 pub mod listen;
 
 pub mod forward;
+pub mod journal;
+pub mod mirror;
 pub mod proxy;
 
 pub mod control;

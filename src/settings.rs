@@ -61,6 +61,10 @@ pub struct Settings {
     pub dns_interval_ms: u32,
     /// Whether to start from the last good set when the present one is refused.
     pub last_good: bool,
+    /// The bytes that the journal of copied writes may take.
+    pub journal_bytes_max: u64,
+    /// The file with the key that credentials in the journal are encrypted with; `None` where they are never kept.
+    pub journal_key: Option<PathBuf>,
     /// The limits of the data plane.
     pub limits: Limits,
 }
@@ -110,6 +114,8 @@ impl Default for Settings {
             debounce_ms: 50,
             dns_interval_ms: 10_000,
             last_good: false,
+            journal_bytes_max: 4 * 1024 * 1024 * 1024,
+            journal_key: None,
             limits: Limits::default(),
         }
     }

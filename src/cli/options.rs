@@ -34,6 +34,8 @@ pub(super) const SWITCH: Choices<bool, 2> = [("on", true), ("off", false)];
 
 /// More workers than this are a slip of the finger.
 pub(super) const WORKERS_MAX: u16 = 1024;
+/// The smallest journal in bytes: sixteen segments of 2 MiB.
+pub(super) const JOURNAL_BYTES_MIN: u64 = 32 * 1024 * 1024;
 /// The longest interval between two looks at files or names: a day in milliseconds.
 pub(super) const INTERVAL_MAX_MS: u32 = 86_400_000;
 
@@ -132,6 +134,12 @@ pub struct SettingOptions {
     #[arg(long, env = "BANYAN_LAST_GOOD", value_name = "ON", value_parser = one_of(SWITCH),
           num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub last_good: Option<bool>,
+    /// The bytes that the journal of copied writes may take, from 32 MiB [default: 4294967296].
+    #[arg(long, env = "BANYAN_JOURNAL_BYTES_MAX", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(JOURNAL_BYTES_MIN..))]
+    pub journal_bytes_max: Option<u64>,
+    /// A file of 32 random bytes: the key for credentials of routes with `credentials: encrypt` [default: none].
+    #[arg(long, env = "BANYAN_JOURNAL_KEY", value_name = "FILE")]
+    pub journal_key: Option<PathBuf>,
     /// A limit of the data plane, such as head_bytes_max=65536; may repeat. 0 turns one off.
     #[arg(long = "limit", env = "BANYAN_LIMIT", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = limit_names::parse)]
     pub limits: Vec<(String, u64)>,
@@ -233,6 +241,8 @@ fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
         debounce_ms: first!(debounce_ms),
         dns_interval_ms: first!(dns_interval_ms),
         last_good: first!(last_good),
+        journal_bytes_max: first!(journal_bytes_max),
+        journal_key: given.journal_key.clone().or_else(|| file.journal_key.clone()),
         limits,
     }
 }

@@ -15,6 +15,7 @@ use crate::head::{Policy, TraceMode};
 use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::listen::{self, Offer, Sockets, Transport};
+use crate::mirror;
 use crate::network;
 use crate::observe::{self, AccessLog, LogOptions, Metrics};
 use crate::proxy;
@@ -53,6 +54,8 @@ pub(crate) enum StartError {
     Thread(#[from] io::Error),
     #[error("the overrides in the state directory cannot be read, and the running process goes on serving: {0}")]
     Overrides(io::Error),
+    #[error("writes cannot be kept for their copies: {0}")]
+    Mirror(#[from] mirror::MirrorError),
     #[error("the flag and route files have errors; nothing was started")]
     Files,
 }
@@ -131,7 +134,9 @@ impl Router {
         let access_log = start_access_log(settings, &metrics)?;
         let hands = sockets.deal(settings.workers.get())?;
         let tls = server_tls(settings, &sockets, successor.is_some())?;
-        let options = proxy::Options { tls: tls.clone(), ..proxy_options(settings, access_log.clone())? };
+        let mirror::Opened { mirror, elders: _ } = mirror::open(mirror_plan(settings))?;
+        let mirror = Some(mirror);
+        let options = proxy::Options { tls: tls.clone(), mirror, ..proxy_options(settings, access_log.clone())? };
         let health = Arc::new(HealthRegistry::default());
         health.follow(&store.snapshot().upstreams);
         let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
@@ -283,7 +288,17 @@ fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Res
         http2: settings.http2,
         metrics: settings.metrics,
         access_log,
+        mirror: None,
     })
+}
+
+fn mirror_plan(settings: &Settings) -> mirror::OpenPlan {
+    mirror::OpenPlan {
+        state: settings.state.clone(),
+        name: settings.via.clone().unwrap_or_else(|| "banyan".into()),
+        bytes_max: settings.journal_bytes_max,
+        key_file: settings.journal_key.clone(),
+    }
 }
 
 fn start_access_log(settings: &Settings, metrics: &Metrics) -> io::Result<Option<Arc<AccessLog>>> {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::limit_names;
 use super::options::{
-    ACCESS_LOGS, CLIENT_AUTHS, Choices, HASHINGS, INTERVAL_MAX_MS, LOG_FORMATS, SWITCH, SettingOptions, UNKNOWN_NAMES,
-    WORKERS_MAX, via,
+    ACCESS_LOGS, CLIENT_AUTHS, Choices, HASHINGS, INTERVAL_MAX_MS, JOURNAL_BYTES_MIN, LOG_FORMATS, SWITCH,
+    SettingOptions, UNKNOWN_NAMES, WORKERS_MAX, via,
 };
 use crate::config::{self, Diagnostic, Fields, FileSet, Kind, Node, Report, Text, did_you_mean};
 use crate::limits::Limits;
@@ -64,6 +64,8 @@ fn settings(node: &Node, report: &mut Report) -> Option<SettingOptions> {
         debounce_ms: fields.number32("debounce_ms", 0..=60_000, report),
         dns_interval_ms: fields.number32("dns_interval_ms", 100..=INTERVAL_MAX_MS, report),
         last_good: switch(&mut fields, "last_good", report),
+        journal_bytes_max: fields.number("journal_bytes_max", JOURNAL_BYTES_MIN..=u64::MAX >> 1, report),
+        journal_key: fields.text("journal_key", report).map(path),
         limits: fields.node("limits").map(|node| limits(node, report)).unwrap_or_default(),
     };
     fields.close(report);

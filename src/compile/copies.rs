@@ -14,7 +14,7 @@ const JSON: &str = "json:";
 
 /// Compiles the rules of a route that copies; the defaults where it says nothing.
 pub(super) fn compile(doc: Option<&CopiesDoc>, path: &PathTemplate, report: &mut Report) -> CopyRules {
-    let defaults = CopyRules::default();
+    let defaults = CopyRules::new(path.clone());
     let Some(doc) = doc else { return defaults };
     let mode = [
         ("async", CopyMode::Async),
@@ -24,6 +24,7 @@ pub(super) fn compile(doc: Option<&CopiesDoc>, path: &PathTemplate, report: &mut
     ];
     let overflow = [("shed", JournalOverflow::Shed), ("fail_closed", JournalOverflow::FailClosed)];
     let rules = CopyRules {
+        path: path.clone(),
         mode: choose("mode", doc.mode.as_ref(), &mode, report),
         overflow: choose("overflow", doc.overflow.as_ref(), &overflow, report),
         too_large: choose(
@@ -64,12 +65,12 @@ pub(super) fn compile(doc: Option<&CopiesDoc>, path: &PathTemplate, report: &mut
             report,
         ),
     };
-    cross_check(doc, &rules, path, report);
+    cross_check(doc, &rules, report);
     rules
 }
 
 /// What must be said together.
-fn cross_check(doc: &CopiesDoc, rules: &CopyRules, path: &PathTemplate, report: &mut Report) {
+fn cross_check(doc: &CopiesDoc, rules: &CopyRules, report: &mut Report) {
     let mut refuse = |text: &Text, message: &str, help: &str| {
         report.push(Diagnostic::error("bad-copies", &text.place, message).help(help));
     };
@@ -77,7 +78,7 @@ fn cross_check(doc: &CopiesDoc, rules: &CopyRules, path: &PathTemplate, report: 
         let help = "add `created: location`, or `created: json:/id`";
         refuse(text, "`carry_id` needs to know the id that the primary gave", help);
     }
-    let names_entity = rules.id_parameter(path).is_some();
+    let names_entity = rules.id_parameter().is_some();
     if let (Some(text), false) = (&doc.created, names_entity) {
         let help =
             "give the route a path with the id as a parameter, such as `/orders/{*id}`, which `/orders` matches too";

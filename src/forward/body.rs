@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,6 +57,18 @@ impl Interim {
     }
 }
 
+/// Sees a request body on its way up.
+pub trait Tap: fmt::Debug {
+    /// Sees a part, before the upstream does.
+    ///
+    /// # Errors
+    /// A fault of the client, when this body must not go on.
+    fn data(&self, data: &Bytes) -> Result<(), Fault>;
+
+    /// Sees that the body is whole: once, and never of one that breaks.
+    fn end(&self);
+}
+
 /// A request body that enforces limits and remembers its own failure.
 ///
 /// hyper shows a broken request body as a failure of the upstream request; [`BodyProgress::broken`] tells the two
@@ -70,6 +83,8 @@ pub struct RequestBody {
     rate_min_bytes: u32,
     bytes_max: u64,
     response_timeout_ms: u32,
+    /// Taken at the end.
+    tap: Option<Rc<dyn Tap>>,
 }
 
 /// Says that a request body cannot be forwarded.
@@ -89,7 +104,44 @@ impl RequestBody {
             rate_min_bytes: limits.body_rate_min_bytes,
             bytes_max: bytes_max.unwrap_or(u64::MAX),
             response_timeout_ms: 0,
+            tap: None,
         }
+    }
+
+    /// Lets `tap` see the body.
+    #[must_use]
+    pub fn tapped(mut self, tap: Rc<dyn Tap>) -> Self {
+        self.tap = Some(tap);
+        self.show_end();
+        self
+    }
+
+    /// Shows the tap that the body is whole, as soon as that is known.
+    fn show_end(&mut self) {
+        if self.tap.is_some()
+            && self.inner.is_end_stream()
+            && let Some(tap) = self.tap.take()
+        {
+            tap.end();
+        }
+    }
+
+    /// Shows the tap a part.
+    fn show(&mut self, frame: &Frame<Bytes>) -> Result<(), Fault> {
+        let Some(tap) = &self.tap else { return Ok(()) };
+        match frame.data_ref() {
+            Some(data) => {
+                tap.data(data)?;
+                self.show_end();
+            }
+            // Trailers are the end.
+            None => {
+                if let Some(tap) = self.tap.take() {
+                    tap.end();
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What is known about it, shared with the handler.
@@ -165,11 +217,20 @@ impl Body for RequestBody {
                 let frame = permitted(frame);
                 let bytes = self.progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.progress.bytes.set(bytes);
-                if bytes > self.bytes_max { Some(Err(self.fail(Fault::BodyTooLarge))) } else { Some(Ok(frame)) }
+                if bytes > self.bytes_max {
+                    return Poll::Ready(Some(Err(self.fail(Fault::BodyTooLarge))));
+                }
+                Some(match self.show(&frame) {
+                    Ok(()) => Ok(frame),
+                    Err(fault) => Err(self.fail(fault)),
+                })
             }
             Some(Err(_)) => Some(Err(self.fail(Fault::RequestBodyBroken))),
             None => {
                 self.wait_for_upstream();
+                if let Some(tap) = self.tap.take() {
+                    tap.end();
+                }
                 None
             }
         })

@@ -1,4 +1,4 @@
-//! Owns the request body as a client sends it, over HTTP/1.1 or on a stream of HTTP/2.
+//! Owns the request body as a client sends it, over HTTP/1.1 or on a stream of HTTP/2, or as it was kept.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -17,6 +17,8 @@ pub enum ClientBody {
     Http1(Incoming),
     /// Of an HTTP/2 stream.
     Http2(StreamBody),
+    /// All of it is here already.
+    Whole(Bytes),
     /// There is none, or the stream is to become a tunnel.
     None,
 }
@@ -106,6 +108,8 @@ impl Body for ClientBody {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenBody),
             Self::Http2(body) => body.0.borrow_mut().poll_frame(cx).map_err(|_| BrokenBody),
+            Self::Whole(body) if body.is_empty() => Poll::Ready(None),
+            Self::Whole(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
             Self::None => Poll::Ready(None),
         }
     }
@@ -114,6 +118,7 @@ impl Body for ClientBody {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::Whole(body) => body.is_empty(),
             Self::None => true,
         }
     }
@@ -122,6 +127,7 @@ impl Body for ClientBody {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.0.borrow().size_hint(),
+            Self::Whole(body) => SizeHint::with_exact(body.len() as u64),
             Self::None => SizeHint::with_exact(0),
         }
     }

@@ -20,7 +20,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use body::{BodyProgress, RequestBody};
+pub use body::{BodyProgress, RequestBody, Tap};
 pub use client_body::{ClientBody, StreamBody};
 pub use connection::{ResponseBody, ResponseCut};
 pub use endpoint::Lease;

@@ -76,6 +76,7 @@ pub const fn explain(fault: Fault) -> &'static str {
         Fault::NoRoute => "no route matches the request",
         Fault::Loop => "the request has passed here before",
         Fault::LimitReached => "a limit of the router is reached",
+        Fault::NotKept => "the write could not be kept for its copy",
         Fault::Drained => "the router ended",
         Fault::Internal => "the router failed",
         Fault::DnsError => "the upstream's name has no address",

@@ -65,12 +65,25 @@ impl Destination {
         }
     }
 
+    /// Notes that a copy that is expected is also about another lane: what a create made has a name now.
+    pub fn expect_also(&self, lane: u64) {
+        self.slot(lane).pending.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes [`Self::expect_also`] back.
+    pub fn settle_also(&self, lane: u64) {
+        let less = |value: u32| value.checked_sub(1);
+        let _ = self.slot(lane).pending.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+    }
+
     /// Whether copies may be on their way to what this lane is about.
     pub fn may_have(&self, lane: u64) -> bool {
         self.slot(lane).pending.load(Ordering::SeqCst) > 0
     }
 
-    /// Begins a fence: no attempt for the lane begins until the courier has read the journal up to it.
+    /// Announces a fence whose record is in the journal: no attempt for the lane begins until the courier has read it.
+    ///
+    /// Whether an attempt is under way must be looked at afterwards.
     pub fn fence(&self, lane: u64) {
         self.slot(lane).fences.fetch_add(1, Ordering::SeqCst);
     }

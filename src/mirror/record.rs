@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 
-/// Where a field ends too early or a number means nothing; the journal's checksums make that another version's record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the record is not one that this version writes")]
-pub struct Unreadable;
+use super::fields::{Reader, Unreadable, Writer};
 
 /// Names one write over all its records, attempts and replays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,8 +19,8 @@ pub struct Intent {
     pub primary: Box<str>,
     /// The route, whose rules deliver it.
     pub route: Box<str>,
-    /// The generation that decided.
-    pub generation: u64,
+    /// The epoch of the generation that decided.
+    pub epoch: u64,
     /// When it was admitted, in milliseconds since the epoch.
     pub unix_ms: u64,
     /// What it is about; `None` for a create, until the answer names what was created.
@@ -45,15 +42,10 @@ pub struct Intent {
 /// The body of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// In the record.
-    Inline(Bytes),
-    /// In a side file of the journal, with its length in bytes.
-    Side {
-        /// The file's name.
-        name: Box<str>,
-        /// Its length in bytes.
-        bytes: u64,
-    },
+    /// In the record, in the parts in which it came.
+    Inline(Vec<Bytes>),
+    /// In the side file that the record names, so many bytes.
+    Side(u64),
 }
 
 /// What became of a write at its primary.
@@ -142,8 +134,8 @@ pub struct Fence {
     pub destination: Box<str>,
     /// The entity.
     pub entity: Box<str>,
-    /// The generation that decided so.
-    pub generation: u64,
+    /// The epoch of the generation that decided so.
+    pub epoch: u64,
 }
 
 /// The destination of any payload, without reading the rest.
@@ -166,15 +158,14 @@ impl Intent {
         self.entity.as_deref().unwrap_or(&self.target)
     }
 
-    /// Its payload.
-    pub fn encode(&self) -> Bytes {
-        let body_bytes = if let Body::Inline(body) = &self.body { body.len() } else { 0 };
-        let mut to = Writer(Vec::with_capacity(512 + body_bytes));
+    /// Its payload, without an inline body's bytes: those follow as they are, so that a body is not copied on its way.
+    pub fn encode_head(&self) -> Bytes {
+        let mut to = Writer(Vec::with_capacity(512));
         to.text(&self.destination);
         to.u128(self.id.0);
         to.text(&self.primary);
         to.text(&self.route);
-        to.u64(self.generation);
+        to.u64(self.epoch);
         to.u64(self.unix_ms);
         to.optional(self.entity.as_deref());
         to.text(&self.method);
@@ -187,17 +178,25 @@ impl Intent {
             to.bytes(value);
         }
         match &self.body {
-            Body::Inline(body) => {
+            Body::Inline(parts) => {
                 to.u8(0);
-                to.bytes(body);
+                to.u32(u32::try_from(parts.iter().map(Bytes::len).sum::<usize>()).unwrap_or(u32::MAX));
             }
-            Body::Side { name, bytes } => {
+            Body::Side(bytes) => {
                 to.u8(1);
-                to.text(name);
                 to.u64(*bytes);
             }
         }
         to.0.into()
+    }
+
+    /// Its payload in parts.
+    pub fn encode(&self) -> Vec<Bytes> {
+        let mut parts = vec![self.encode_head()];
+        if let Body::Inline(body) = &self.body {
+            parts.extend(body.iter().cloned());
+        }
+        parts
     }
 
     /// Reads a payload; the body stays where it is.
@@ -211,7 +210,7 @@ impl Intent {
             id: CopyId(from.u128()?),
             primary: from.text()?,
             route: from.text()?,
-            generation: from.u64()?,
+            epoch: from.u64()?,
             unix_ms: from.u64()?,
             entity: from.optional()?,
             method: from.text()?,
@@ -222,8 +221,8 @@ impl Intent {
                 .map(|_| Ok((from.text()?, payload.slice_ref(from.bytes()?))))
                 .collect::<Result<_, _>>()?,
             body: match from.u8()? {
-                0 => Body::Inline(payload.slice_ref(from.bytes()?)),
-                1 => Body::Side { name: from.text()?, bytes: from.u64()? },
+                0 => Body::Inline(vec![payload.slice_ref(from.bytes()?)]),
+                1 => Body::Side(from.u64()?),
                 _ => return Err(Unreadable),
             },
         })
@@ -338,7 +337,7 @@ impl Fence {
         let mut to = Writer(Vec::with_capacity(64));
         to.text(&self.destination);
         to.text(&self.entity);
-        to.u64(self.generation);
+        to.u64(self.epoch);
         to.0.into()
     }
 
@@ -348,92 +347,7 @@ impl Fence {
     /// When the payload is not one of ours.
     pub fn decode(payload: &[u8]) -> Result<Self, Unreadable> {
         let mut from = Reader(payload);
-        Ok(Self { destination: from.text()?, entity: from.text()?, generation: from.u64()? })
-    }
-}
-
-/// Writes fields: numbers little-endian, texts and bytes behind their length in four bytes.
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn u8(&mut self, value: u8) {
-        self.0.push(value);
-    }
-
-    fn u32(&mut self, value: u32) {
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
-    fn u64(&mut self, value: u64) {
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
-    fn u128(&mut self, value: u128) {
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        // Nothing longer is ever captured.
-        self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
-    }
-
-    fn optional(&mut self, text: Option<&str>) {
-        self.u8(u8::from(text.is_some()));
-        if let Some(text) = text {
-            self.text(text);
-        }
-    }
-}
-
-/// Reads what [`Writer`] wrote.
-struct Reader<'p>(&'p [u8]);
-
-impl<'p> Reader<'p> {
-    fn take(&mut self, bytes: usize) -> Result<&'p [u8], Unreadable> {
-        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(Unreadable)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        self.take(N)?.try_into().map_err(|_| Unreadable)
-    }
-
-    fn u8(&mut self) -> Result<u8, Unreadable> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn u32(&mut self) -> Result<u32, Unreadable> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, Unreadable> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn u128(&mut self) -> Result<u128, Unreadable> {
-        self.array().map(u128::from_le_bytes)
-    }
-
-    fn bytes(&mut self) -> Result<&'p [u8], Unreadable> {
-        let length = self.u32()?;
-        self.take(length as usize)
-    }
-
-    fn text(&mut self) -> Result<Box<str>, Unreadable> {
-        std::str::from_utf8(self.bytes()?).map(Into::into).map_err(|_| Unreadable)
-    }
-
-    fn optional(&mut self) -> Result<Option<Box<str>>, Unreadable> {
-        match self.u8()? {
-            0 => Ok(None),
-            _ => self.text().map(Some),
-        }
+        Ok(Self { destination: from.text()?, entity: from.text()?, epoch: from.u64()? })
     }
 }
 
@@ -447,7 +361,7 @@ mod tests {
             id: CopyId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
             primary: "monolith".into(),
             route: "orders".into(),
-            generation: 12,
+            epoch: 12,
             unix_ms: 1_700_000_000_000,
             entity: Some("order:17".into()),
             method: "PUT".into(),
@@ -461,9 +375,9 @@ mod tests {
 
     #[test]
     fn records_come_back_as_they_were() {
-        for body in [Body::Inline(Bytes::from_static(b"{}")), Body::Side { name: "7".into(), bytes: 9 }] {
+        for body in [Body::Inline(vec![Bytes::from_static(b"{}")]), Body::Side(9)] {
             let written = intent(body);
-            let payload = written.encode();
+            let payload = Bytes::from(written.encode().concat());
             assert_eq!(destination(&payload), Ok("orders"));
             assert_eq!(Intent::decode(&payload), Ok(written));
         }
@@ -479,13 +393,13 @@ mod tests {
         assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome));
         let end = Settlement { destination: "o".into(), id: CopyId(7), how: Settled::Parked, lane: lane("order:17") };
         assert_eq!(Settlement::decode(&end.encode()), Ok(end));
-        let fence = Fence { destination: "o".into(), entity: "e".into(), generation: 3 };
+        let fence = Fence { destination: "o".into(), entity: "e".into(), epoch: 3 };
         assert_eq!(Fence::decode(&fence.encode()), Ok(fence));
     }
 
     #[test]
     fn a_cut_record_is_unreadable_at_every_length() {
-        let payload = intent(Body::Inline(Bytes::from_static(b"{}"))).encode();
+        let payload = Bytes::from(intent(Body::Inline(vec![Bytes::from_static(b"{}")])).encode().concat());
         for end in 0..payload.len() {
             assert_eq!(Intent::decode(&payload.slice(..end)), Err(Unreadable), "{end}");
         }

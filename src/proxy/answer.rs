@@ -123,7 +123,9 @@ impl Passed {
             }
             Err(data) => data,
         };
-        self.exchange.add_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+        if let Some(data) = frame.data_ref() {
+            self.exchange.passed(data);
+        }
         if self.body.is_end_stream() {
             self.complete();
         }

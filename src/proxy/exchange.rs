@@ -20,6 +20,7 @@ use crate::flag::{ErrorCode, OverrideKind, Reason};
 use crate::forward::BodyProgress;
 use crate::head::{Added, names};
 use crate::health::Slot;
+use crate::mirror::Copying;
 use crate::observe::AccessRecord;
 use crate::snapshot::LegId;
 
@@ -37,6 +38,8 @@ pub(super) struct Exchange {
     first_byte: Option<Instant>,
     sent: u64,
     request_body: Option<Rc<BodyProgress>>,
+    /// The copy of a write, which sees the answer's body.
+    copying: Option<Rc<Copying>>,
     endpoint: Option<SocketAddr>,
     /// How long connecting took; `None` for a pooled connection, and before there is one.
     connected_in: Option<Duration>,
@@ -99,6 +102,7 @@ impl Exchange {
             first_byte: None,
             sent: 0,
             request_body: None,
+            copying: None,
             endpoint: None,
             connected_in: None,
             reused: false,
@@ -180,6 +184,20 @@ impl Exchange {
         self.first_byte = Some(clock::now());
     }
 
+    /// Notes that it is copied.
+    pub(super) fn copied(&mut self, copying: &Rc<Copying>) {
+        self.copying = Some(Rc::clone(copying));
+    }
+
+    /// Notes a part of the answer that is passed on.
+    pub(super) fn passed(&mut self, data: &[u8]) {
+        self.sent += data.len() as u64;
+        if let Some(copying) = &self.copying {
+            copying.answer_data(data);
+        }
+    }
+
+    /// Notes bytes of the router's own answer.
     pub(super) fn add_sent(&mut self, bytes: u64) {
         self.sent += bytes;
     }
@@ -188,6 +206,9 @@ impl Exchange {
     pub(super) fn complete(&mut self) {
         self.complete = true;
         self.slot = None;
+        if let Some(copying) = &self.copying {
+            copying.answer_end();
+        }
         self.carrier.end();
     }
 

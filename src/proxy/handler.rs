@@ -5,58 +5,48 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::request::Parts;
+use http::{Request, Response, Version};
 use hyper::body::Body as _;
 
 use super::answer::Answer;
 use super::carrier::Carrier;
 use super::choice::{decide, take_in};
 use super::connection::Connection;
+use super::copying::Write;
 use super::discard::discard;
 use super::exchange::Exchange;
-use super::outgoing::{self, Sent, SentRest};
-use super::tunnel::{self, ClientEnd};
-use crate::fault::{Fault, Side};
-use crate::forward::{
-    BodyProgress, ClientBody, Exchanged, Exchanging, ForwardError, Pool, RequestBody, UpstreamRequest,
-};
+use super::outbound::{Outbound, hold};
+use super::outgoing;
+use super::tunnel::ClientEnd;
+use super::underway::{Forward, Refused};
+use super::view::View;
+use crate::decision::Decision;
+use crate::fault::Fault;
+use crate::forward::{ClientBody, RequestBody, Tap};
 use crate::head::answer::Afterwards;
-use crate::head::{self, Facts, Upgrade, answer, names, response};
+use crate::head::{self, Facts, Upgrade, answer};
 use crate::limits::Limit;
-use crate::upstream::Upstream;
-
-/// An exchange that ends with an answer of our own.
-struct Refused {
-    exchange: Box<Exchange>,
-    fault: Fault,
-    afterwards: Afterwards,
-}
 
 /// What a request comes to once its head has been read.
 enum Step {
     /// It is on its way to an upstream.
     Forward(Forward),
+    /// It is a write that must be durable, or wait for older copies, before it is.
+    Hold(Pin<Box<dyn Future<Output = Result<Forward, Refused>>>>),
     /// It is answered here once its body has been read and dropped; without a fault it is an OPTIONS of ours.
     Discard { exchange: Box<Exchange>, facts: Facts, body: ClientBody, fault: Option<Fault> },
     /// It is answered here.
     Refuse(Refused),
 }
 
-/// An exchange under way.
-struct Forward {
-    exchanging: Exchanging,
-    /// Taken when the response head is there.
-    exchange: Option<Box<Exchange>>,
-    upstream: Rc<Pool>,
-    progress: Rc<BodyProgress>,
-    /// Whether the client knows interim heads: HTTP/1.0 does not.
-    takes_interim: bool,
-    sent: Sent,
-    /// The upstream's answer, while an interim head is still on its way to the client.
-    held: Option<Box<Result<Exchanged, ForwardError>>>,
+/// A request as it came, with its record.
+struct Received {
+    exchange: Box<Exchange>,
+    parts: Parts,
+    facts: Facts,
+    body: ClientBody,
 }
 
 /// Serves one request.
@@ -72,6 +62,10 @@ pub(super) fn handle(
     async move {
         let served = match step {
             Step::Forward(mut forward) => poll_fn(|cx| forward.poll(&carrier, cx)).await,
+            Step::Hold(held) => match held.await {
+                Ok(mut forward) => poll_fn(|cx| forward.poll(&carrier, cx)).await,
+                Err(refused) => Err(refused),
+            },
             Step::Refuse(refused) => Err(refused),
             Step::Discard { exchange, facts, body, fault } => {
                 let afterwards = discard(&carrier, facts, body).await;
@@ -91,7 +85,7 @@ pub(super) fn handle(
 fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
     let connection = &carrier.connection;
     let view = connection.worker.view();
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(carrier, &view, &parts);
     let options = &connection.worker.shared.options;
     let refused = |exchange, fault| Step::Refuse(Refused { exchange, fault, afterwards: Afterwards::Close });
@@ -116,6 +110,7 @@ fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
         Ok(decision) => decision,
         Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
+    let (decision, write) = Write::of(connection, &view, &parts, decision);
     let (decision, admitted) = take_in(&view, decision);
     exchange.decided(&decision);
     match admitted {
@@ -126,145 +121,59 @@ fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
     if bytes_max.is_some_and(|max| body.size_hint().lower() > max) {
         return refused(exchange, Fault::BodyTooLarge);
     }
-    let takes_interim = parts.version != Version::HTTP_10;
-    let upstream = Rc::clone(view.pool(decision.leg.upstream));
-    let (mut sent, added) = match outgoing::prepare(carrier, &view, &decision, upstream.upstream(), facts, &mut parts) {
-        Ok(sent) => sent,
-        Err(fault) => return refused(exchange, fault),
-    };
-    exchange.traced(&parts.headers, &added);
-    if facts.expect_continue {
-        carrier.ask_for_body();
+    let received = Received { exchange, parts, facts, body };
+    match received.prepare(carrier, &view, &decision, write.as_ref()) {
+        Ok(outbound) => match write.filter(Write::must_wait) {
+            Some(write) => Step::Hold(Box::pin(hold(carrier.clone(), write, outbound, bytes_max))),
+            None => Step::Forward(outbound.send(carrier)),
+        },
+        Err(refused) => Step::Refuse(refused),
     }
-    let body = match body {
-        ClientBody::Http2(stream) if sent.asked == Upgrade::WebSocket => {
-            sent.rest.get_or_insert_default().client = Some(ClientEnd::Stream(stream));
-            ClientBody::None
-        }
-        body => body,
-    };
-    let body = RequestBody::new(body, Arc::clone(exchange.watch()), &options.limits, bytes_max);
-    let progress = body.progress();
-    exchange.uploading(Rc::clone(&progress));
-    let response_ms = if sent.asked == Upgrade::None { upstream.upstream().timeouts.response_ms } else { 0 };
-    let request = Box::new(UpstreamRequest { head: parts, added, body });
-    let exchanging = upstream.exchange(request, exchange.watch(), response_ms, connection.address);
-    let exchange = Some(exchange);
-    Step::Forward(Forward { exchanging, exchange, upstream, progress, takes_interim, sent, held: None })
 }
-
-impl Forward {
-    /// Waits for the response head and answers.
-    fn poll(&mut self, carrier: &Carrier, cx: &mut Context<'_>) -> Poll<Result<Response<Answer>, Refused>> {
-        let come = match self.held.take() {
-            Some(held) => *held,
-            None => {
-                let polled = Pin::new(&mut self.exchanging).poll(cx);
-                carrier.pass_interim(&self.progress, self.takes_interim);
-                ready!(polled)
-            }
+impl Received {
+    /// Turns it into what the upstream gets.
+    fn prepare(
+        self,
+        carrier: &Carrier,
+        view: &View,
+        decision: &Decision<'_>,
+        write: Option<&Write>,
+    ) -> Result<Outbound, Refused> {
+        let Self { mut exchange, mut parts, facts, body } = self;
+        let takes_interim = parts.version != Version::HTTP_10;
+        let upstream = Rc::clone(view.pool(decision.leg.upstream));
+        let refused = |exchange, fault| Refused { exchange, fault, afterwards: Afterwards::Close };
+        let prepared = outgoing::prepare(carrier, view, decision, upstream.upstream(), facts, &mut parts);
+        let (mut sent, mut added) = match prepared {
+            Ok(prepared) => prepared,
+            Err(fault) => return Err(refused(exchange, fault)),
         };
-        if carrier.is_passing_interim() {
-            self.held = Some(Box::new(come));
-            return Poll::Pending;
+        exchange.traced(&parts.headers, &added);
+        if facts.expect_continue {
+            carrier.ask_for_body();
         }
-        let Some(exchange) = self.exchange.take() else { return Poll::Pending };
-        Poll::Ready(self.conclude(exchange, come))
-    }
-
-    /// Answers with what has come of it.
-    fn conclude(
-        &mut self,
-        mut exchange: Box<Exchange>,
-        come: Result<Exchanged, ForwardError>,
-    ) -> Result<Response<Answer>, Refused> {
-        match come {
-            Ok(exchanged) => {
-                self.progress.answered.set(true);
-                answer(exchange, exchanged, self.upstream.upstream(), &mut self.sent)
+        let body = match body {
+            ClientBody::Http2(stream) if sent.asked == Upgrade::WebSocket => {
+                sent.rest.get_or_insert_default().client = Some(ClientEnd::Stream(stream));
+                ClientBody::None
             }
-            Err(error) => {
-                if let Some(endpoint) = error.endpoint {
-                    exchange.tried(endpoint);
-                }
-                let fault = self.progress.broken.get().unwrap_or(error.fault);
-                if fault.side() == Side::Upstream {
-                    self.upstream.blame(&error);
-                }
-                Err(Refused { exchange, fault, afterwards: Afterwards::Close })
-            }
+            body => body,
+        };
+        let limits = carrier.connection.worker.limits();
+        let mut body = RequestBody::new(body, Arc::clone(exchange.watch()), limits, decision.route.body_bytes_max);
+        let copying = write.map(|write| write.begin(view, decision, &parts, &mut added, &body)).transpose();
+        let copying = match copying {
+            Ok(copying) => copying.flatten(),
+            Err(fault) => return Err(refused(exchange, fault)),
+        };
+        if let Some(copying) = &copying {
+            exchange.copied(copying);
+            body = body.tapped(Rc::clone(copying) as Rc<dyn Tap>);
         }
-    }
-}
-
-/// Turns the upstream's response into the client's.
-fn answer(
-    mut exchange: Box<Exchange>,
-    exchanged: Exchanged,
-    upstream: &Arc<Upstream>,
-    sent: &mut Sent,
-) -> Result<Response<Answer>, Refused> {
-    let Exchanged { response, mut lease } = exchanged;
-    exchange.reached(lease.address(), lease.connected_in);
-    let (mut parts, body) = response.into_parts();
-    let admitted = response::admit(&parts, &sent.method, sent.asked);
-    let mut rest = sent.rest.take();
-    let accept = rest.as_ref().and_then(|rest| rest.accept.as_ref());
-    let facts = match admitted.and_then(|facts| own_handshake(facts, &parts, accept)) {
-        Ok(facts) => facts,
-        Err(fault) => {
-            if fault.side() == Side::Upstream {
-                lease.failed(upstream);
-            }
-            return Err(Refused { exchange, fault, afterwards: Afterwards::Close });
+        match outgoing::rewrite(&mut parts, &mut added, &upstream.upstream().rewrite) {
+            Ok(()) => Ok(Outbound { exchange, upstream, head: parts, added, sent, body, takes_interim, copying }),
+            Err(fault) => Err(refused(exchange, fault)),
         }
-    };
-    response::prepare(&mut parts, facts);
-    exchange.carrier().prepare(&mut parts);
-    if let Some(rest) = &mut rest {
-        add_own(&mut parts.headers, rest);
-    }
-    if upstream.ejection.on_5xx && parts.status.is_server_error() {
-        lease.answered_badly(upstream);
-    }
-    exchange.answered(parts.status.as_u16());
-    if facts.is_tunnel
-        && let Some((client, upward)) = rest.and_then(|rest| rest.client).zip(lease.take_tunnel())
-    {
-        lease.hold(exchange.take_slot());
-        exchange.complete();
-        let tunnel = tunnel::start(exchange.carrier(), client, upward, lease, upstream.timeouts.tunnel_idle_ms);
-        return Ok(Response::from_parts(parts, tunnel));
-    }
-    let keeps_length = parts.status == StatusCode::NOT_MODIFIED
-        && !exchange.carrier().is_stream()
-        && parts.headers.contains_key(CONTENT_LENGTH);
-    Ok(Response::from_parts(parts, Answer::passed(body, lease, upstream, exchange, keeps_length)))
-}
-
-/// Adds the fields that the decision has for the client.
-fn add_own(headers: &mut HeaderMap, rest: &mut SentRest) {
-    if let Some(cookie) = rest.set_cookie.take() {
-        headers.append(SET_COOKIE, cookie);
-    }
-    if let Some(decision) = rest.shown_decision.take() {
-        headers.insert(names::BANYAN_DECISION, decision);
-    }
-}
-
-/// Judges the answer to a handshake of our own: a success that is no switch would look like one to the client.
-///
-/// That is the fault of a client that asked for a WebSocket where there is none: endpoints must not suffer for it (U10).
-fn own_handshake(
-    facts: response::Facts,
-    parts: &http::response::Parts,
-    accept: Option<&HeaderValue>,
-) -> Result<response::Facts, Fault> {
-    let Some(accept) = accept else { return Ok(facts) };
-    match facts.is_tunnel {
-        true if parts.headers.get(SEC_WEBSOCKET_ACCEPT) != Some(accept) => Err(Fault::ResponseMalformed),
-        false if parts.status.is_success() => Err(Fault::MethodRefused),
-        _ => Ok(facts),
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct SentRest {
     pub shown_decision: Option<HeaderValue>,
 }
 
-/// Turns the client's head into the upstream's.
+/// Turns the client's head into one for any upstream; [`rewrite`] makes it that of one.
 pub(super) fn prepare(
     carrier: &Carrier,
     view: &View,
@@ -80,7 +80,6 @@ pub(super) fn prepare(
         parts.headers.remove(&forcing.header);
         added.remove(&forcing.header);
     }
-    rewrite(parts, &mut added, &upstream.rewrite)?;
     let set_cookie = decision.set_cookie.clone();
     let is_usual = client.is_none() && accept.is_none() && set_cookie.is_none() && shown_decision.is_none();
     let rest = (!is_usual).then(|| Box::new(SentRest { client, accept, set_cookie, shown_decision }));
@@ -88,7 +87,7 @@ pub(super) fn prepare(
 }
 
 /// Changes what the upstream wants changed; without a rewrite the target stays as it is, byte for byte.
-fn rewrite(parts: &mut Parts, added: &mut Added, rewrite: &Rewrite) -> Result<(), Fault> {
+pub(super) fn rewrite(parts: &mut Parts, added: &mut Added, rewrite: &Rewrite) -> Result<(), Fault> {
     for name in &rewrite.remove_headers {
         parts.headers.remove(name);
         added.remove(name);

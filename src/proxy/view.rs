@@ -10,6 +10,7 @@ use crate::decision::FlagOutcome;
 use crate::flag::{OverrideKind, Reason};
 use crate::forward::Pool;
 use crate::health::HealthRegistry;
+use crate::mirror::{Destination, Mirror};
 use crate::observe::{LegMetrics, WorkerMetrics};
 use crate::snapshot::{LegId, Snapshot};
 use crate::upstream::UpstreamId;
@@ -21,6 +22,8 @@ pub(super) struct View {
     pub snapshot: Arc<Snapshot>,
     pools: Vec<Rc<Pool>>,
     legs: Vec<OnceCell<Box<LegView>>>,
+    /// What is known of each upstream as a destination of copies, once a write asked.
+    destinations: Vec<OnceCell<Arc<Destination>>>,
 }
 
 /// What a header says besides its leg and generation: the kind of override, the reason, and whether it overflowed.
@@ -47,7 +50,7 @@ impl View {
     ) -> Self {
         if let Some(earlier) = earlier.filter(|view| Arc::ptr_eq(&view.snapshot.upstreams, &snapshot.upstreams)) {
             // A change of overrides must not cost what a change of upstreams does.
-            return Self { snapshot: Arc::clone(snapshot), pools: earlier.pools.clone(), legs: legs(snapshot) };
+            return Self::with(snapshot, earlier.pools.clone());
         }
         let pools = snapshot.upstreams.iter().map(|upstream| {
             let earlier = earlier.and_then(|view| view.pools.iter().find(|pool| pool.upstream().name == upstream.name));
@@ -56,7 +59,7 @@ impl View {
                 changed => Rc::new(Pool::new(upstream, changed.map(|pool| &**pool), registry, metrics)),
             }
         });
-        let view = Self { snapshot: Arc::clone(snapshot), pools: pools.collect(), legs: legs(snapshot) };
+        let view = Self::with(snapshot, pools.collect());
         for pool in earlier.iter().flat_map(|view| &view.pools) {
             let next = view.pools.iter().find(|next| next.upstream().name == pool.upstream().name);
             if !next.is_some_and(|next| Rc::ptr_eq(next, pool)) {
@@ -64,6 +67,17 @@ impl View {
             }
         }
         view
+    }
+
+    fn with(snapshot: &Arc<Snapshot>, pools: Vec<Rc<Pool>>) -> Self {
+        let destinations = pools.iter().map(|_| OnceCell::new()).collect();
+        Self { snapshot: Arc::clone(snapshot), pools, legs: legs(snapshot), destinations }
+    }
+
+    /// What is known of an upstream as a destination of copies.
+    pub(super) fn destination(&self, upstream: UpstreamId, mirror: &Mirror) -> &Arc<Destination> {
+        let at = upstream.0 as usize;
+        self.destinations[at].get_or_init(|| mirror.destination(&self.pools[at].upstream().name))
     }
 
     /// The pool of an upstream.

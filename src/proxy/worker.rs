@@ -22,6 +22,7 @@ use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{Limit, Limits};
 use crate::listen::ClientListener;
+use crate::mirror::Mirror;
 use crate::network::Network;
 use crate::observe::{AccessLog, AccessWriter, Metrics, WorkerMetrics};
 use crate::snapshot::{Reader, Store};
@@ -51,6 +52,8 @@ pub struct Options {
     pub metrics: bool,
     /// The access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
+    /// What keeps writes for their copies; without it none are copied.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// What all workers share.

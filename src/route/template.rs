@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::Params;
 use super::escape::{decode, escaped};
 
 /// The most segments of a template; it bounds how deep matching goes.
@@ -91,6 +92,30 @@ impl PathTemplate {
     /// The template as written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Its parameters, to be read from a path that it matches.
+    pub fn params(&self) -> Params<'_> {
+        Params(self)
+    }
+
+    /// Whether a path has its literals at their places; a route's conditions and rivals are not looked at.
+    pub fn fits(&self, path: &str) -> bool {
+        let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
+        for segment in &self.segments {
+            let fits = match (segment, parts.next()) {
+                (Segment::Rest, _) => return true,
+                (Segment::Literal(literal), Some(part)) => {
+                    decode(part).is_some_and(|part| part.as_bytes() == &**literal)
+                }
+                (Segment::Parameter, Some(part)) => !part.is_empty(),
+                (_, None) => false,
+            };
+            if !fits {
+                return false;
+            }
+        }
+        parts.next().is_none()
     }
 
     pub(super) fn segments(&self) -> &[Segment] {

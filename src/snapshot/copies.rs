@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderName, Method};
 
-use crate::route::{Params, PathTemplate};
+use crate::route::PathTemplate;
 
 /// The largest body that is kept for a copy, in bytes.
 pub const COPY_BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -14,6 +14,8 @@ pub const ENTITY_BYTES_MAX: usize = 512;
 /// How the writes of a route are copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyRules {
+    /// The path of the route.
+    pub path: PathTemplate,
     /// When the answer may go to the client.
     pub mode: CopyMode,
     /// What happens to a write that the journal cannot take.
@@ -149,9 +151,11 @@ pub enum Credentials {
     Encrypt,
 }
 
-impl Default for CopyRules {
-    fn default() -> Self {
+impl CopyRules {
+    /// The rules of a route that says nothing about them.
+    pub fn new(path: PathTemplate) -> Self {
         Self {
+            path,
             mode: CopyMode::default(),
             overflow: JournalOverflow::default(),
             too_large: TooLarge::default(),
@@ -169,9 +173,7 @@ impl Default for CopyRules {
             credentials: Credentials::default(),
         }
     }
-}
 
-impl CopyRules {
     /// Whether a request of this method is a write here (design section 4).
     pub fn is_write(&self, method: &Method) -> bool {
         !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !self.reads.contains(method)
@@ -179,17 +181,17 @@ impl CopyRules {
 
     /// The key of what a request of this path is about; `None` where a parameter of the key is missing or empty, as it is
     /// in a create.
-    pub fn entity<'p>(&self, params: Params<'_>, path: &'p str) -> Option<Cow<'p, str>> {
+    pub fn entity<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
         let EntityRule::Template(parts) = &self.entity else {
-            return Some(Cow::Borrowed(cut(path)));
+            // A path whose id is missing names the collection: what is created there is not known yet.
+            let names_one = self.id_parameter().is_none_or(|name| self.parameter(name, path).is_some());
+            return (names_one || self.created.is_none()).then(|| Cow::Borrowed(cut(path)));
         };
         let mut key = String::new();
         for part in parts {
             match part {
                 EntityPart::Literal(text) => key.push_str(text),
-                EntityPart::Parameter(name) => {
-                    key.push_str(&params.value(name, path).filter(|value| !value.is_empty())?);
-                }
+                EntityPart::Parameter(name) => key.push_str(&self.parameter(name, path)?),
             }
         }
         key.truncate(cut(&key).len());
@@ -197,13 +199,71 @@ impl CopyRules {
     }
 
     /// The parameter that is the entity's own id: the last of its key, or of the path where the path is the key.
-    pub fn id_parameter<'a>(&'a self, template: &'a PathTemplate) -> Option<&'a str> {
+    pub fn id_parameter(&self) -> Option<&str> {
         match &self.entity {
-            EntityRule::Path => template.parameters().last().map(|name| &**name),
+            EntityRule::Path => self.path.parameters().last().map(|name| &**name),
             EntityRule::Template(parts) => parts.iter().rev().find_map(|part| match part {
                 EntityPart::Parameter(name) => Some(&**name),
                 EntityPart::Literal(_) => None,
             }),
+        }
+    }
+
+    /// The entity's own id in a path of the route; `None` where there is none.
+    pub fn id<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
+        self.parameter(self.id_parameter()?, path)
+    }
+
+    /// The path with another id in it: where a create went, the path of what it made.
+    pub fn path_with_id(&self, path: &str, id: &str) -> Option<String> {
+        let wanted = self.id_parameter()?;
+        let mut text = String::with_capacity(path.len() + id.len() + 1);
+        for segment in self.path.as_str().split('/').skip(1) {
+            text.push('/');
+            let name = segment.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
+            match name.map(|name| name.strip_prefix('*').unwrap_or(name)) {
+                None => text.push_str(segment),
+                Some(name) if name == wanted => escape(id, &mut text),
+                Some(name) => escape(&self.parameter(name, path)?, &mut text),
+            }
+        }
+        Some(text)
+    }
+
+    /// A parameter that is not empty.
+    fn parameter<'p>(&self, name: &str, path: &'p str) -> Option<Cow<'p, str>> {
+        self.path.params().value(name, path).filter(|value| !value.is_empty())
+    }
+}
+
+/// Writes a text as segments of a path.
+fn escape(text: &str, into: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b'/'
+            | b':'
+            | b'@'
+            | b'!'
+            | b'$'
+            | b'&'
+            | b'\''
+            | b'('
+            | b')'
+            | b'*'
+            | b'+'
+            | b','
+            | b'=' => into.push(char::from(byte)),
+            _ => {
+                let digit = |value: u8| char::from(b"0123456789ABCDEF"[usize::from(value)]);
+                into.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+            }
         }
     }
 }
@@ -211,4 +271,40 @@ impl CopyRules {
 /// As much of a key as is kept.
 fn cut(key: &str) -> &str {
     &key[..key.floor_char_boundary(ENTITY_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(path: &str, entity: EntityRule) -> CopyRules {
+        CopyRules { entity, ..CopyRules::new(PathTemplate::parse(path).unwrap()) }
+    }
+
+    #[test]
+    fn an_entity_is_named_by_parameters() {
+        let parts = [EntityPart::Literal("order:".into()), EntityPart::Parameter("id".into())];
+        let rules = rules("/api/orders/{*id}", EntityRule::Template(parts.into()));
+        assert_eq!(rules.entity("/api/orders/17").as_deref(), Some("order:17"));
+        assert_eq!(rules.entity("/api/orders"), None);
+        assert_eq!(rules.entity("/api/orders/"), None);
+        assert_eq!(rules.id("/api/orders/a%20b").as_deref(), Some("a b"));
+        assert_eq!(rules.path_with_id("/api/orders", "a b/c").as_deref(), Some("/api/orders/a%20b/c"));
+    }
+
+    #[test]
+    fn without_a_key_each_path_is_an_entity() {
+        let rules = rules("/api/orders/{*rest}", EntityRule::Path);
+        assert_eq!(rules.entity("/api/orders/17").as_deref(), Some("/api/orders/17"));
+        assert_eq!(rules.entity("/api/orders").as_deref(), Some("/api/orders"));
+        let creating = CopyRules { created: Some(Naming::Location), ..rules };
+        assert_eq!(creating.entity("/api/orders"), None);
+    }
+
+    #[test]
+    fn a_long_key_is_cut_between_characters() {
+        let rules = rules("/{*rest}", EntityRule::Path);
+        let path = format!("/{}", "é".repeat(ENTITY_BYTES_MAX));
+        assert!(rules.entity(&path).unwrap().len() <= ENTITY_BYTES_MAX);
+    }
 }

@@ -1,0 +1,385 @@
+//! Owns a write on its way, as far as its copy is concerned: the body is kept while it streams, the intent is appended when it is whole,
+//! and whatever way the exchange ends, its outcome is appended once.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::task::spawn_local;
+
+use super::destination::Destination;
+use super::naming;
+use super::record::{Body, Class, CopyId, Gap, Intent, Outcome, lane};
+use super::shared::{Mirror, Room};
+use super::writing::Writing;
+use crate::fault::Fault;
+use crate::forward::Tap;
+use crate::journal::{AppendError, Durability, Kind, Ticket};
+use crate::snapshot::{CopyMode, CopyRules, JournalOverflow, Naming, TooLarge};
+
+/// Bodies up to this size stand in the record itself, in bytes; larger ones in a side file.
+pub const INLINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Of an answer's body, so much is kept to find the id of what was created, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Says that a write could not be kept although its route insists on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotKept;
+
+/// A write that is copied; shared by its body, its answer and its record.
+#[derive(Debug)]
+pub struct Copying {
+    mirror: Arc<Mirror>,
+    rules: Arc<CopyRules>,
+    destination: Arc<Destination>,
+    id: CopyId,
+    lane: u64,
+    route: Box<str>,
+    method: Box<str>,
+    /// Path and query, for gaps and for what a relative `Location` is relative to.
+    target: Box<str>,
+    state: RefCell<State>,
+    ending: RefCell<Ending>,
+}
+
+/// How far the intent is.
+#[derive(Debug)]
+enum State {
+    /// The body is still coming.
+    Capturing { draft: Box<Intent>, parts: Vec<Bytes>, bytes: u64, room: Room },
+    /// The intent is on its way to the disk.
+    Writing(Writing),
+    /// It is there, as durable as the mode asks.
+    Written,
+    /// There is none and will be none; `NotKept` when the route insists.
+    Without(Result<(), NotKept>),
+}
+
+/// How far the outcome is.
+#[derive(Debug, Default)]
+enum Ending {
+    /// The primary has not answered.
+    #[default]
+    Open,
+    /// The answer's body is being read for the id of what was created.
+    Reading { status: u16, pointer: Box<str>, body: Vec<u8> },
+    /// The outcome is on its way to the disk, and the answer waits for it.
+    Syncing(Ticket),
+    /// It is appended.
+    Ended,
+}
+
+impl Copying {
+    /// Begins to copy a write: `draft` is its intent without the body.
+    pub fn begin(
+        mirror: &Arc<Mirror>,
+        rules: &Arc<CopyRules>,
+        destination: &Arc<Destination>,
+        draft: Box<Intent>,
+    ) -> Rc<Self> {
+        let (id, lane, target) = (draft.id, lane(draft.lane_key()), draft.target.clone());
+        let room = mirror.room();
+        Rc::new(Self {
+            mirror: Arc::clone(mirror),
+            rules: Arc::clone(rules),
+            destination: Arc::clone(destination),
+            id,
+            lane,
+            route: draft.route.clone(),
+            method: draft.method.clone(),
+            target,
+            state: RefCell::new(State::Capturing { draft, parts: Vec::new(), bytes: 0, room }),
+            ending: RefCell::default(),
+        })
+    }
+
+    /// The body as kept so far, for a primary that is asked only now.
+    pub fn body(&self) -> Option<Bytes> {
+        match &*self.state.borrow() {
+            State::Capturing { parts, .. } => Some(joined(parts)),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer of the primary may go to the client; waits until the intent is as durable as the mode asks.
+    ///
+    /// # Errors
+    /// When the write could not be kept and the route insists.
+    pub fn poll_kept(&self, cx: &mut Context<'_>) -> Poll<Result<(), NotKept>> {
+        let mut state = self.state.borrow_mut();
+        let written = match &mut *state {
+            State::Writing(Writing::Small(_)) if self.rules.mode == CopyMode::Async => return Poll::Ready(Ok(())),
+            State::Writing(writing) => ready!(writing.poll(cx)),
+            // An answer to a request that is not whole: what it comes to is judged with its status.
+            State::Capturing { .. } | State::Written => return Poll::Ready(Ok(())),
+            State::Without(kept) => return Poll::Ready(*kept),
+        };
+        *state = match written {
+            Ok(()) => State::Written,
+            Err(error) => {
+                tracing::error!(%error, destination = &*self.destination.name, "a write could not be kept for its copy");
+                self.destination.settle(self.lane);
+                self.without("journal_failed")
+            }
+        };
+        match &*state {
+            State::Without(kept) => Poll::Ready(*kept),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Waits until the outcome is durable, where the mode asks for that.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ending = self.ending.borrow_mut();
+        if let Ending::Syncing(ticket) = &mut *ending {
+            // A failure is logged by the journal; the outcome is then unknown, which is resolved.
+            let _ = ready!(Pin::new(ticket).poll(cx));
+            *ending = Ending::Ended;
+        }
+        Poll::Ready(())
+    }
+
+    /// Notes the primary's answer.
+    pub fn answered(&self, status: u16, headers: &HeaderMap) {
+        let class = match status {
+            ..400 => Class::Acknowledged,
+            400..500 => Class::Rejected,
+            500.. => Class::Unknown,
+        };
+        if self.is_incomplete() {
+            // A success for a part of a request: there is no whole one to copy.
+            if class == Class::Acknowledged {
+                self.give_up("early_answer");
+            }
+            return;
+        }
+        let names_created = class == Class::Acknowledged && self.names_created();
+        match (&self.rules.created, names_created) {
+            (Some(Naming::Json(pointer)), true) => {
+                self.append(class, status, None, false);
+                self.ending.replace(Ending::Reading { status, pointer: pointer.clone(), body: Vec::new() });
+            }
+            (Some(Naming::Location), true) => {
+                let created = naming::of_location(headers, &self.rules, self.path());
+                self.append(class, status, created, true);
+            }
+            _ => self.append(class, status, None, true),
+        }
+    }
+
+    /// Notes a part of the answer's body.
+    pub fn answer_data(&self, data: &[u8]) {
+        if let Ending::Reading { body, .. } = &mut *self.ending.borrow_mut()
+            && body.len() + data.len() <= ANSWER_BYTES_MAX
+        {
+            body.extend_from_slice(data);
+        }
+    }
+
+    /// Notes the end of the answer's body, or that it was cut.
+    pub fn answer_end(&self) {
+        let reading = self.ending.take();
+        match reading {
+            Ending::Reading { status, pointer, body } => {
+                let created = naming::of_json(&body, &pointer);
+                self.append(Class::Acknowledged, status, created, true);
+            }
+            other => *self.ending.borrow_mut() = other,
+        }
+    }
+
+    /// Notes that the primary gave no answer.
+    pub fn failed(&self, fault: Fault) {
+        let never_sent = matches!(
+            fault,
+            Fault::DnsError
+                | Fault::Unavailable
+                | Fault::ConnectRefused
+                | Fault::ConnectTimeout
+                | Fault::TlsCertificate
+                | Fault::TlsHandshake
+                | Fault::LimitReached
+                | Fault::NotKept
+        );
+        self.append(if never_sent { Class::Rejected } else { Class::Unknown }, 0, None, true);
+    }
+
+    /// Whether the request's body has not been seen whole.
+    pub fn is_incomplete(&self) -> bool {
+        matches!(*self.state.borrow(), State::Capturing { .. })
+    }
+
+    fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    fn names_created(&self) -> bool {
+        self.rules.created.is_some() && self.rules.entity(self.path()).is_none()
+    }
+
+    /// Appends the outcome, where there is an intent and none was appended yet.
+    fn append(&self, class: Class, status: u16, created: Option<String>, is_final: bool) {
+        if matches!(*self.ending.borrow(), Ending::Ended | Ending::Syncing(_)) || !self.has_intent() {
+            return;
+        }
+        let path = created.as_deref().and_then(|id| self.rules.path_with_id(self.path(), id));
+        let entity: Option<Box<str>> = path.and_then(|path| self.rules.entity(&path).map(|entity| Box::from(&*entity)));
+        if let Some(entity) = &entity {
+            // Whoever writes to it next must see that a copy is on its way.
+            self.destination.expect_also(lane(entity));
+        }
+        let outcome = Outcome {
+            destination: self.destination.name.clone(),
+            id: self.id,
+            class,
+            status,
+            is_final,
+            entity,
+            created: created.map(Into::into),
+        };
+        let ticket = self.append_behind(outcome);
+        if is_final {
+            self.ending.replace(ticket.map_or(Ending::Ended, Ending::Syncing));
+        }
+    }
+
+    /// Appends an outcome behind its intent; gives the ticket where the answer waits for it.
+    fn append_behind(&self, outcome: Outcome) -> Option<Ticket> {
+        let waits = self.rules.mode == CopyMode::SyncOutcome;
+        let mut state = self.state.borrow_mut();
+        if let State::Writing(Writing::Large(_)) = &*state {
+            // The client left while a large body was being written; only its task knows when that is done.
+            let State::Writing(mut writing) = std::mem::replace(&mut *state, State::Written) else { return None };
+            let mirror = Arc::clone(&self.mirror);
+            spawn_local(async move {
+                if poll_fn(|cx| writing.poll(cx)).await.is_ok() {
+                    let _ = mirror.append(Kind::Outcome, outcome.encode(), Durability::Written);
+                }
+            });
+            return None;
+        }
+        let durability = if waits { Durability::Synced } else { Durability::Written };
+        self.mirror.append(Kind::Outcome, outcome.encode(), durability).ok().filter(|_| waits)
+    }
+
+    fn has_intent(&self) -> bool {
+        matches!(*self.state.borrow(), State::Writing(_) | State::Written)
+    }
+
+    /// The body is whole: the intent goes to the journal.
+    fn write(&self, mut draft: Box<Intent>, parts: Vec<Bytes>, bytes: u64) -> State {
+        self.destination.expect(self.lane);
+        if bytes > INLINE_BYTES_MAX {
+            draft.body = Body::Side(bytes);
+            let (mirror, rules) = (Arc::clone(&self.mirror), Arc::clone(&self.rules));
+            let task = async move { mirror.append_large(&draft, joined(&parts), durability(&rules)).await };
+            return State::Writing(Writing::Large(spawn_local(task)));
+        }
+        draft.body = Body::Inline(parts);
+        match self.mirror.append_intent(&draft, durability(&self.rules)) {
+            Ok(ticket) => State::Writing(Writing::Small(ticket)),
+            Err(error) => {
+                self.destination.settle(self.lane);
+                let reason = match error {
+                    AppendError::QueueFull => "queue_full",
+                    AppendError::Full => "high_water",
+                    _ => "journal_failed",
+                };
+                self.without(reason)
+            }
+        }
+    }
+
+    /// The write is not copied: a gap record says so, or the route insists.
+    fn without(&self, reason: &'static str) -> State {
+        if self.rules.overflow == JournalOverflow::FailClosed {
+            return State::Without(Err(NotKept));
+        }
+        self.leave_gap(reason);
+        State::Without(Ok(()))
+    }
+
+    fn leave_gap(&self, reason: &'static str) {
+        let gap = Gap {
+            destination: self.destination.name.clone(),
+            route: self.route.clone(),
+            entity: self.rules.entity(self.path()).map(|entity| Box::from(&*entity)),
+            method: self.method.clone(),
+            target: self.target.clone(),
+            reason: reason.into(),
+            unix_ms: self.mirror.unix_ms(),
+        };
+        self.mirror.leave_gap(&gap);
+    }
+
+    /// Ends the capture without an intent, although the write is served.
+    fn give_up(&self, reason: &'static str) {
+        self.state.replace(State::Without(Ok(())));
+        self.leave_gap(reason);
+    }
+}
+
+impl Tap for Copying {
+    fn data(&self, data: &Bytes) -> Result<(), Fault> {
+        let over = {
+            let State::Capturing { parts, bytes, room, .. } = &mut *self.state.borrow_mut() else { return Ok(()) };
+            *bytes += data.len() as u64;
+            if *bytes > self.rules.body_bytes_max {
+                Some("too_large")
+            } else if !room.take(data.len()) {
+                Some("budget")
+            } else {
+                parts.push(data.clone());
+                None
+            }
+        };
+        match over {
+            // Nothing of it may be held back from the primary: what is not kept is not copied.
+            Some("too_large") if self.rules.too_large == TooLarge::Refuse || self.rules.mode == CopyMode::Strict => {
+                Err(Fault::BodyTooLarge)
+            }
+            Some(_) if self.rules.overflow == JournalOverflow::FailClosed && over == Some("budget") => {
+                Err(Fault::NotKept)
+            }
+            Some(reason) => {
+                self.give_up(reason);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn end(&self) {
+        let state = self.state.replace(State::Without(Ok(())));
+        let next = match state {
+            State::Capturing { draft, parts, bytes, room: _ } => self.write(draft, parts, bytes),
+            other => other,
+        };
+        self.state.replace(next);
+    }
+}
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        // The client is gone, or the process is ending: nobody knows what the primary did.
+        self.answer_end();
+        self.append(Class::Unknown, 0, None, true);
+    }
+}
+
+fn durability(rules: &CopyRules) -> Durability {
+    if rules.mode == CopyMode::Async { Durability::Written } else { Durability::Synced }
+}
+
+fn joined(parts: &[Bytes]) -> Bytes {
+    match parts {
+        [] => Bytes::new(),
+        [only] => only.clone(),
+        many => many.concat().into(),
+    }
+}

@@ -1,0 +1,24 @@
+//! Owns the copies of writes: captured by the workers, kept by the journal, delivered by the courier. It never changes an answer's
+//! bytes, and nothing of it is on the way of a request that is not copied.
+
+mod capture;
+mod destination;
+mod fields;
+mod kept;
+mod marker;
+mod naming;
+mod open;
+mod record;
+mod shared;
+mod writing;
+
+pub use capture::{Copying, INLINE_BYTES_MAX, NotKept};
+pub use destination::Destination;
+pub use fields::Unreadable;
+pub use kept::{Vault, keep, reveal, show};
+pub use marker::{HOPS_MAX, KEY_BYTES, Marked, Marker};
+pub use open::{MirrorError, OpenPlan, Opened, open, open_elder};
+pub use record::{
+    Body, Class, CopyId, Fence, Gap, Intent, Outcome, Settled, Settlement, destination as destination_of, lane,
+};
+pub use shared::{Counts, Mirror, MirrorPlan};
