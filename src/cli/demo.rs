@@ -13,6 +13,7 @@ use clap::Args;
 use super::serve::Router;
 use super::{REFUSED, print};
 use crate::demo::{self, Changes, Places, Plan, Totals};
+use crate::listen;
 use crate::observe::{LogFormat, LogOptions, Metrics, log_subscriber};
 use crate::settings::Settings;
 
@@ -31,6 +32,9 @@ pub(super) struct DemoArgs {
     /// Where health, readiness and metrics are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
+    /// A state directory that stays, so that commands find the demo as they find a router [default: a temporary one].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// End after so many seconds.
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
@@ -63,8 +67,12 @@ fn show(args: &DemoArgs) -> Result<Totals, String> {
             .map_err(|error| error.to_string())?;
     tracing::subscriber::set_global_default(subscriber).map_err(|error| error.to_string())?;
 
-    // A state directory of its own: the demo must not take the sockets of a router that runs here.
-    let state = std::env::temp_dir().join(format!("banyan-demo-{}", std::process::id()));
+    // One of its own: the demo must not take the sockets of a router that runs here.
+    let temporary = std::env::temp_dir().join(format!("banyan-demo-{}", std::process::id()));
+    let state = args.state.as_ref().unwrap_or(&temporary);
+    if listen::is_served(state) {
+        return Err(format!("a router runs with the state directory {}; name another with --state", state.display()));
+    }
     let settings = settings(args, &places, state.clone());
     let shown = match Router::start(&settings, metrics) {
         Ok(router) => match run_router(router, args, changes, places) {
@@ -78,8 +86,10 @@ fn show(args: &DemoArgs) -> Result<Totals, String> {
             Err(format!("{error}\n{}", changes.findings().join("\n")))
         }
     };
-    // It is empty but for copies of the files; a leftover hurts nobody.
-    let _ = std::fs::remove_dir_all(state);
+    if args.state.is_none() {
+        // A leftover hurts nobody.
+        let _ = std::fs::remove_dir_all(temporary);
+    }
     shown
 }
 

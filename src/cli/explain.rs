@@ -1,8 +1,5 @@
 //! Owns the verb `explain`: what the files would do with one request, and why.
 
-mod question;
-mod report;
-
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,11 +12,9 @@ use super::{REFUSED, SettingOptions, now_unix_s, print, settle};
 use crate::compile::{self, Options};
 use crate::config::{FileSet, Format, Report};
 use crate::decision;
+use crate::explain::{self, Question};
 use crate::flag::Hashing;
 use crate::snapshot::Snapshot;
-
-use question::Question;
-use report::Answer;
 
 pub(super) const LONG: &str = "\
 Show what the flag and route files do with one request: which route takes it and which others were passed over, what each \
@@ -34,13 +29,13 @@ const FROM_FILES: u64 = 1;
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     /// The method.
-    #[arg(long, short = 'X', default_value = "GET", value_name = "METHOD", value_parser = method)]
+    #[arg(long, short = 'X', default_value = "GET", value_name = "METHOD", value_parser = explain::method)]
     method: Method,
     /// The URL, such as `http://shop.example/api/orders/17?x=1`; without a host, `-H 'Host: …'` or localhost counts.
-    #[arg(long, value_name = "URL", value_parser = url)]
+    #[arg(long, value_name = "URL", value_parser = explain::url)]
     url: Uri,
     /// A request header; may repeat.
-    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = explain::header)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The client's address, for `client.ip` and for the networks that may force a variant.
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDR")]
@@ -112,7 +107,7 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
     };
     let question = Question::new(&args.method, &args.url, &args.headers, args.client_ip);
     let answer = question.ask(&snapshot, args.certificate.certificate(), now_unix_s());
-    print(&if args.json { answer.to_json() } else { answer.to_text() });
+    print(&if args.json { answer.to_json() } else { answer.to_text("from the files") });
     if answer.is_decided() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
 }
 
@@ -130,26 +125,4 @@ fn load(args: &ExplainArgs) -> Result<Snapshot, Report> {
         Options { hashing: settings.hashing, listeners: Vec::new(), now_unix_s: now_unix_s(), ..Options::default() };
     let outcome = compile::compile(&flags, &routes, &options, None);
     outcome.draft.map(|draft| draft.into_snapshot(FROM_FILES)).ok_or(outcome.report)
-}
-
-fn method(text: &str) -> Result<Method, String> {
-    Method::from_bytes(text.as_bytes()).map_err(|_| "not a method; write GET, POST, …".to_owned())
-}
-
-fn url(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|error| format!("{error}; write http://shop.example/path or /path"))?;
-    let is_http = matches!(uri.scheme_str(), None | Some("http" | "https"));
-    if !is_http || (uri.scheme().is_none() && uri.authority().is_some()) {
-        return Err("write http://shop.example/path or /path".to_owned());
-    }
-    Ok(uri)
-}
-
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let Some((name, value)) = text.split_once(':') else {
-        return Err("no colon; write 'name: value'".to_owned());
-    };
-    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| format!("`{name}` is not a header name"))?;
-    let value = HeaderValue::from_str(value.trim()).map_err(|_| "the value has bytes that no header has".to_owned())?;
-    Ok((name, value))
 }

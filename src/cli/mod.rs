@@ -15,6 +15,7 @@ mod schema;
 mod serve;
 mod set;
 mod settings_file;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ Examples:
                                         everybody back to legacy
   banyan set search-engine modern=12.5% --dry-run
                                         what a ramp would change, and who would move
+  banyan simulate --log access.jsonl --set search-engine=modern=25%
+                                        the same for the requests of a log
   banyan schema flags > flags.schema.json
                                         let the editor help with flag files
   banyan completions bash > ~/.local/share/bash-completion/completions/banyan
@@ -72,6 +75,9 @@ enum Command {
     /// Show which route, variant and upstream a request gets, and why.
     #[command(long_about = explain::LONG)]
     Explain(Box<explain::ExplainArgs>),
+    /// Decide recorded requests with two sets of files, and show who moves.
+    #[command(long_about = simulate::LONG)]
+    Simulate(Box<simulate::SimulateArgs>),
     /// Show what changed: publications, overrides, rejections, with who and why.
     #[command(long_about = history::LONG)]
     History(history::HistoryArgs),
@@ -108,6 +114,7 @@ pub fn run() -> ExitCode {
         Command::Set(args) => set::run(&args),
         Command::Pin(args) => pin::run(&args),
         Command::Health(args) => health::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::History(args) => history::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
@@ -143,4 +150,17 @@ fn print(text: &str) {
 fn now_unix_s() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A number with commas between its thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
 }

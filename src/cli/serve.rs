@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{REFUSED, SettingOptions, settle};
 use crate::compile;
 use crate::config::{FileSet, Format, Report, Severity};
-use crate::control::{self, ControlPlan, SetHash, Standing};
+use crate::control::{self, ControlPlan, Listener, ListenerKind, SetHash, Standing};
 use crate::head::{Policy, TraceMode};
 use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -126,7 +126,7 @@ impl Router {
         refuse_public_admin(&sockets)?;
         let sockets = Arc::new(sockets);
         let listeners = sockets.client_addresses();
-        let First { snapshot, in_force, named } = first_snapshot(settings, listeners.clone())?;
+        let First { snapshot, in_force, named, findings } = first_snapshot(settings, listeners.clone())?;
         let standing = stand(settings, successor.is_some())?;
         let snapshot = control::resolve_names(snapshot, &listeners, &metrics, DNS_PATIENCE)?;
         let store = Store::new(standing.lay_over(snapshot));
@@ -141,7 +141,7 @@ impl Router {
         health.follow(&store.snapshot().upstreams);
         let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
         let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
-        let control = control::start(ControlPlan { health, tls, named, standing, ..plan })?;
+        let control = control::start(ControlPlan { health, tls, named, findings, standing, ..plan })?;
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
@@ -235,6 +235,7 @@ struct First {
     snapshot: Snapshot,
     in_force: Option<SetHash>,
     named: Vec<NamedFile>,
+    findings: Report,
 }
 
 /// Reads and compiles the files for the first time; every finding is shown before anything is served (rule C5).
@@ -245,7 +246,8 @@ fn first_snapshot(settings: &Settings, listeners: Vec<SocketAddr>) -> Result<Fir
     show(&outcome.report);
     if let Some(draft) = outcome.draft {
         let in_force = Some(SetHash::of(&flags, &routes));
-        return Ok(First { snapshot: draft.into_snapshot(1), in_force, named: outcome.named });
+        let (named, findings) = (outcome.named, outcome.report);
+        return Ok(First { snapshot: draft.into_snapshot(1), in_force, named, findings });
     }
     let kept = settings.last_good.then(|| control::last_good(&settings.state)).flatten();
     let (flags, routes) = kept.ok_or(StartError::Files)?;
@@ -253,7 +255,9 @@ fn first_snapshot(settings: &Settings, listeners: Vec<SocketAddr>) -> Result<Fir
     let outcome = compile::compile(&FileSet::read(&flags), &FileSet::read(&routes), &options, None);
     let draft = outcome.draft.ok_or(StartError::Files)?;
     tracing::error!("the files are refused: starting from the last good set in the state directory");
-    Ok(First { snapshot: draft.into_snapshot(1), in_force: None, named: outcome.named })
+    // Those of the files themselves come with the first look at them.
+    let (named, findings) = (outcome.named, Report::default());
+    Ok(First { snapshot: draft.into_snapshot(1), in_force: None, named, findings })
 }
 
 fn show(report: &Report) {
@@ -334,8 +338,19 @@ fn control_plan(
         dns_interval_ms: settings.dns_interval_ms,
         drain_timeout_ms: settings.limits.drain_timeout_ms,
         state_dir: Some(settings.state.clone()),
+        listeners: client_listeners(sockets),
         ..ControlPlan::new(flags, routes, sockets.admin.try_clone()?, Arc::clone(store))
     })
+}
+
+/// Where clients are served, for the report.
+fn client_listeners(sockets: &Sockets) -> Vec<Listener> {
+    let kinds = [(Transport::Plain, ListenerKind::Clients), (Transport::Tls, ListenerKind::ClientsTls)];
+    let listeners = kinds.into_iter().flat_map(|(transport, kind)| {
+        let addresses = sockets.addresses_of(transport).into_iter();
+        addresses.map(move |address| Listener { address: address.to_string(), kind })
+    });
+    listeners.collect()
 }
 
 /// Says once that both addresses accept; scripts wait for this line.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::edit::{self, EditArgs, Files, Plan, Refused, edit_document, error, known_variant};
-use crate::config::SplitDoc;
+use crate::config::{Edited, SplitDoc};
 use crate::flag::{Flag, Share, ShareError, Split, VariantId};
 
 /// The long help of the verb.
@@ -29,33 +29,33 @@ pub(super) struct SetArgs {
 }
 
 /// A variant and the share that it shall have.
-type Wish = (String, Share);
+pub(super) type Wish = (String, Share);
 
 /// Runs the verb.
 pub(super) fn run(args: &SetArgs) -> ExitCode {
-    edit::run(&args.edit, "set", |files| plan(args, files))
+    edit::run(&args.edit, "set", |files| Ok(Plan { edits: edits(&args.flag, &args.shares, files)?, ..Plan::default() }))
 }
 
-fn plan(args: &SetArgs, files: &Files) -> Result<Plan, Refused> {
-    let (flag, document) = files.flag(&args.flag)?;
-    for (name, _) in &args.shares {
+/// The edits that give a flag's variants the wished shares.
+pub(super) fn edits(flag: &str, wishes: &[Wish], files: &Files) -> Result<Vec<Edited>, Refused> {
+    let (flag, document) = files.flag(flag)?;
+    for (name, _) in wishes {
         known_variant(flag, name)?;
     }
-    let edits = edit_document(document, |editor| {
+    edit_document(document, |editor| {
         let present = editor.split(&flag.key, &files.documents)?;
         if let Some(present) = &present {
-            known_pairs(flag, present, &args.shares)?;
+            known_pairs(flag, present, wishes)?;
         }
         // The same weights as an override would have, so that going from one to the other moves nobody.
-        let shares: Vec<_> = args.shares.iter().map(|(name, share)| (name.as_str(), *share)).collect();
+        let shares: Vec<_> = wishes.iter().map(|(name, share)| (name.as_str(), *share)).collect();
         let split = Split::over(flag, &shares).map_err(|why| error("bad-shares", why.to_string()))?;
         match (&present, split.weights()) {
             (Some(present), Some((weights, _))) => editor.set_weights(present, weights),
             _ => editor.add_split(&flag.key, &first_pairs(flag, &split)?)?,
         }
         Ok(())
-    })?;
-    Ok(Plan { edits, ..Plan::default() })
+    })
 }
 
 /// Refuses shares of variants that the flag has and its split has not.
@@ -88,7 +88,7 @@ fn first_pairs<'f>(flag: &'f Flag, split: &Split) -> Result<Vec<(&'f str, u32)>,
 }
 
 /// Reads `modern=10%`; the sign is required, because 0.1 could mean both.
-fn wish(text: &str) -> Result<Wish, String> {
+pub(super) fn wish(text: &str) -> Result<Wish, String> {
     let (name, share) = text.rsplit_once('=').ok_or("write a variant and its share, as in modern=10%")?;
     if !share.ends_with('%') {
         return Err("write the share with its sign, such as 10% or 0.5%".to_owned());

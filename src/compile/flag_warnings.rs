@@ -21,7 +21,7 @@ impl<'p> FlagWarnings<'p> {
 
     /// Checks one flag: its owner, its date, and the order of its pairs.
     pub(super) fn check(&self, flag: &Flag, key: &Node, definition: &Node, report: &mut Report) {
-        if flag.metadata.get("owner").is_none_or(|owner| owner.as_str().is_none_or(str::is_empty)) {
+        if flag.owner().is_none() {
             let found = Diagnostic::warning("no-owner", &key.place, format!("nobody owns the flag `{}`", flag.key));
             report.push(found.help("add `metadata: {owner: team}`"));
         }
@@ -33,10 +33,10 @@ impl<'p> FlagWarnings<'p> {
     }
 
     fn check_date(&self, flag: &Flag, at: &Node, report: &mut Report) {
-        let Some(expires) = flag.metadata.get("expires") else {
+        if !flag.metadata.contains_key("expires") {
             return;
-        };
-        match expires.as_str().and_then(day_of) {
+        }
+        match flag.expiry_day() {
             None => {
                 let found = Diagnostic::warning("bad-date", &at.place, "`expires` is not a date");
                 report.push(found.help("write it as in \"2027-03-31\""));
@@ -83,31 +83,4 @@ fn names(split: &Fractional) -> Vec<&str> {
         .iter()
         .filter_map(|pair| if let Expr::Text(name) = &pair.variant { Some(&**name) } else { None })
         .collect()
-}
-
-/// The day since the epoch of a date such as `2027-03-31`, by the civil calendar's 400-year cycle.
-fn day_of(date: &str) -> Option<i64> {
-    let mut parts = date.split('-');
-    let mut part = |digits: usize| {
-        let text =
-            parts.next().filter(|text| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit()))?;
-        text.parse::<i64>().ok()
-    };
-    let (year, month, day) = (part(4)?, part(2)?, part(2)?);
-    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let month_days = match month {
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + i64::from(leap),
-        1..=12 => 31,
-        _ => return None,
-    };
-    if parts.next().is_some() || !(1..=month_days).contains(&day) {
-        return None;
-    }
-    // Years that begin in March put the leap day at the end.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let year_day = (153 * month + 2) / 5 + day - 1;
-    let cycle = year.div_euclid(400);
-    let cycle_year = year.rem_euclid(400);
-    Some(cycle * 146_097 + cycle_year * 365 + cycle_year / 4 - cycle_year / 100 + year_day - 719_468)
 }

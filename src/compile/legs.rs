@@ -31,6 +31,11 @@ fn stage(name: &str) -> Option<&'static Stage> {
     STAGES.iter().find(|stage| stage.name == name)
 }
 
+/// Whether a variant of this name is a stage of a migration.
+pub fn is_stage(name: &str) -> bool {
+    stage(name).is_some()
+}
+
 /// Numbers the legs of all routes.
 pub(super) struct LegBook<'a> {
     names: &'a Names<'a>,

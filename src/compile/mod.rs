@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 pub use endpoint::is_own_listener;
 pub use flags::{FlagSet, compile_flags};
+pub use legs::is_stage;
 
 use crate::config::{self, Diagnostic, FileSet, Kind, Node, Place, Report};
 use crate::flag::Hashing;

@@ -16,10 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answer::{self, Answer};
+use super::dashboard;
 use super::host::AllowedHosts;
 use super::ofrep::{self, Ofrep, STREAM_AGE_MAX};
-use super::resolver::Resolver;
-use crate::lifecycle::{Lifecycle, Phase};
+use super::readiness::Readiness;
 use crate::observe::Metrics;
 use crate::snapshot::Store;
 
@@ -40,8 +40,7 @@ pub(super) struct Admin {
     pub(super) hosts: AllowedHosts,
     pub(super) metrics: Arc<Metrics>,
     pub(super) store: Arc<Store>,
-    pub(super) lifecycle: Lifecycle,
-    pub(super) resolver: Resolver,
+    pub(super) readiness: Readiness,
     pub(super) ofrep: Ofrep,
 }
 
@@ -116,7 +115,8 @@ impl Admin {
             "/healthz" => answer::text("ok\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.render().await,
-            _ => answer::problem(StatusCode::NOT_FOUND, "there is nothing here"),
+            path => dashboard::answer(path, request.headers())
+                .unwrap_or_else(|| answer::problem(StatusCode::NOT_FOUND, "there is nothing here")),
         }
     }
 
@@ -142,7 +142,7 @@ impl Admin {
     }
 
     fn ready(&self) -> Answer {
-        match self.why_not_ready() {
+        match self.readiness.why_not() {
             None => answer::json(&serde_json::json!({
                 "ready": true,
                 "generation": self.store.snapshot().generation,
@@ -151,17 +151,8 @@ impl Admin {
         }
     }
 
-    fn why_not_ready(&self) -> Option<&'static str> {
-        match self.lifecycle.phase() {
-            Phase::Draining => Some("draining: no new connections are taken"),
-            Phase::Aborting => Some("aborting what is left"),
-            Phase::Running if !self.resolver.has_looked() => Some("names of upstreams are being resolved"),
-            Phase::Running => None,
-        }
-    }
-
     async fn render(self: Arc<Self>) -> Answer {
-        self.metrics.control.ready.set(self.why_not_ready().is_none().into());
+        self.metrics.control.ready.set(self.readiness.why_not().is_none().into());
         let metrics = Arc::clone(&self.metrics);
         // Thousands of series take long enough to be in the way of a readiness probe.
         match tokio::task::spawn_blocking(move || metrics.render()).await {

@@ -11,6 +11,7 @@ mod archive;
 mod break_glass;
 mod certificates;
 mod checker;
+mod dashboard;
 mod history;
 mod host;
 mod last_good;
@@ -18,18 +19,21 @@ mod mailbox;
 mod ofrep;
 mod operator;
 mod overrides;
+mod plan;
 mod publications;
 mod publisher;
+mod readiness;
 mod reload;
+mod report;
 mod resolver;
 mod scribe;
 mod signals;
 mod standing;
+mod verdict;
 mod watcher;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,20 +41,20 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::compile;
 use crate::config::FileSet;
-use crate::health::HealthRegistry;
-use crate::lifecycle::Lifecycle;
-use crate::observe::{Metrics, Reload};
-use crate::snapshot::Store;
-use crate::tls::NamedFile;
-use crate::tls::server::ServerTls;
+use crate::observe::Reload;
 
 pub use break_glass::NAME as BREAK_GLASS_FILE;
 pub use history::{Action, Entry, ReadHistory, read_history};
 pub use last_good::last_good;
 pub use operator::Operator;
 pub use overrides::{Command, Durable, Order, Receipt, Refusal, Source};
+pub use plan::ControlPlan;
+pub use report::{
+    AskedCertificate, Asking, EndpointReport, Evidence, FindingReport, FlagReport, FlagUse, InForce, Known, LegReport,
+    Listener, ListenerKind, Problem, ReloadReport, Reporter, RouteReport, Stale, StaleReason, StaleRule, StatusReport,
+    UpstreamReport, Values, VariantReport, read_usage,
+};
 pub use resolver::resolve_names;
 pub use standing::Standing;
 
@@ -63,6 +67,7 @@ use mailbox::Mailbox;
 use ofrep::Ofrep;
 use publications::{Followers, Publications};
 use publisher::Publisher;
+use readiness::Readiness;
 use reload::Reloader;
 use resolver::Resolver;
 use scribe::Scribe;
@@ -72,79 +77,6 @@ use watcher::Watcher;
 const BLOCKING_THREADS_MAX: usize = 16;
 /// Names are resolved no more often, and no less often, than this (rule U11).
 const DNS_INTERVAL_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
-
-/// Says what the control plane works on, and how.
-#[derive(Debug)]
-pub struct ControlPlan {
-    /// The directory of flag files.
-    pub flags_dir: PathBuf,
-    /// The directory of route files.
-    pub routes_dir: PathBuf,
-    /// What the snapshot in the store was compiled from; `None` makes the first look at the files a reload.
-    pub in_force: Option<SetHash>,
-    /// The files that the set in force names, as they were when it was compiled.
-    pub named: Vec<NamedFile>,
-    /// What compiling depends on besides the files; the time is set at each reload.
-    pub options: compile::Options,
-    /// Where metrics and health are served, bound already.
-    pub admin: TcpListener,
-    /// Names in `Host` that the admin listener answers to, besides loopback and its own address (rule A2).
-    pub admin_hosts: Vec<String>,
-    /// The snapshot in force; only this control plane may publish in it.
-    pub store: Arc<Store>,
-    /// What workers and checks know about endpoints.
-    pub health: Arc<HealthRegistry>,
-    /// What is shown at `/metrics`.
-    pub metrics: Arc<Metrics>,
-    /// The certificates shown to clients, to be read again when they change.
-    pub tls: Option<Arc<ServerTls>>,
-    /// The phases that signals advance.
-    pub lifecycle: Lifecycle,
-    /// Whether the kernel is asked to tell of changes; else only the poll sees them.
-    pub watch: bool,
-    /// Whether signals of the process are handled.
-    pub signals: bool,
-    /// How often the files are compared by content, in milliseconds; 0 is never; default 2000.
-    pub poll_ms: u32,
-    /// How long the files must be quiet before they are read, in milliseconds; default 50.
-    pub debounce_ms: u32,
-    /// How often names are resolved, in milliseconds, from 1000 to 60000; default 10000.
-    pub dns_interval_ms: u32,
-    /// From draining to aborting, in milliseconds; 0 turns it off; default 30000.
-    pub drain_timeout_ms: u32,
-    /// Where overrides, history and a copy of the last good files are kept.
-    pub state_dir: Option<PathBuf>,
-    /// The overrides that lie over the snapshot in the store already.
-    pub standing: Standing,
-}
-
-impl ControlPlan {
-    /// Makes a plan with defaults.
-    pub fn new(flags_dir: PathBuf, routes_dir: PathBuf, admin: TcpListener, store: Arc<Store>) -> Self {
-        Self {
-            flags_dir,
-            routes_dir,
-            in_force: None,
-            named: Vec::new(),
-            options: compile::Options::default(),
-            admin,
-            admin_hosts: Vec::new(),
-            store,
-            health: Arc::default(),
-            metrics: Metrics::new(),
-            tls: None,
-            lifecycle: Lifecycle::default(),
-            watch: true,
-            signals: true,
-            poll_ms: 2_000,
-            debounce_ms: 50,
-            dns_interval_ms: 10_000,
-            drain_timeout_ms: 30_000,
-            state_dir: None,
-            standing: Standing::default(),
-        }
-    }
-}
 
 /// Identifies the content of both directories, within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,6 +109,7 @@ pub struct Handle {
     stop: watch::Sender<bool>,
     door: AdminDoor,
     operator: Operator,
+    reporter: Reporter,
     scribe: Arc<Scribe>,
     /// Its end ends the look-out for the file `KILL`.
     look_out: Option<mpsc::Sender<()>>,
@@ -204,6 +137,11 @@ impl Handle {
         self.operator.clone()
     }
 
+    /// Gives what reports how the router stands.
+    pub fn reporter(&self) -> Reporter {
+        self.reporter.clone()
+    }
+
     /// Gives what closes the admin listener after a hand-over.
     pub fn admin_door(&self) -> AdminDoor {
         self.door.clone()
@@ -217,6 +155,7 @@ impl Handle {
         wait_for(std::mem::take(&mut self.threads));
         self.scribe.stop();
         wait_for(writer);
+        self.reporter.save();
     }
 
     fn stop(&mut self) {
@@ -263,22 +202,22 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
         .thread_name("control-blocking")
         .build()?;
     let context = runtime.enter();
-    let address = plan.admin.local_addr()?;
-    let mailbox = Arc::new(Mailbox::default());
+    let (address, mailbox) = (plan.admin.local_addr()?, Arc::new(Mailbox::default()));
     let resolver = Resolver::new(Arc::clone(&plan.metrics));
     let checker = Checker::new(&plan);
     let (publications, scribe, operator) = take_command(&mut plan, checker.bell(), &mailbox, &resolver);
     let listeners = plan.options.listeners.clone();
     let publisher = Publisher::new(Arc::clone(&publications), listeners, runtime.handle().clone(), resolver.clone());
+    let readiness = Readiness { lifecycle: plan.lifecycle.clone(), resolver: resolver.clone() };
+    let reporter = report::start(&mut plan, Arc::clone(&publications), operator.clone(), readiness.clone(), address);
     plan.admin.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(plan.admin)?;
     let admin = Admin {
         hosts: AllowedHosts::new(address.ip(), plan.admin_hosts),
         metrics: Arc::clone(&plan.metrics),
         store: Arc::clone(&plan.store),
-        lifecycle: plan.lifecycle.clone(),
-        resolver: resolver.clone(),
-        ofrep: Ofrep::new(Arc::clone(&plan.store), publications.status(), &plan.lifecycle),
+        readiness,
+        ofrep: Ofrep::new(Arc::clone(&plan.store), publications.status(), &plan.lifecycle, reporter.clone()),
     };
     let signals = plan.signals.then(signals::Signals::new).transpose()?;
     let mut watcher =
@@ -312,6 +251,7 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
         signals: signals::run(signals, plan.lifecycle.clone(), Arc::clone(&mailbox), operator.clone()),
         deadline: signals::drain_deadline(plan.lifecycle, plan.drain_timeout_ms),
         admin: admin.run(listener, left),
+        report: reporter.clone().run(),
     };
     let (look_out, ended) = mpsc::channel();
     let (watching, adopting) = (operator.clone(), operator.clone());
@@ -323,7 +263,7 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
         thread("scribe", move || writing.run(&adopting))?,
     ];
     let (status, look_out) = (publications.status(), Some(look_out));
-    Ok(Handle { address, mailbox, status, stop, door: AdminDoor(door), operator, scribe, look_out, threads })
+    Ok(Handle { address, mailbox, status, stop, door: AdminDoor(door), operator, reporter, scribe, look_out, threads })
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -367,29 +307,31 @@ fn note_start(publications: &Publications, scribe: &Scribe, is_owed: bool) {
 }
 
 /// What the runtime does at the same time.
-struct Tasks<C, N, S, D, A> {
+struct Tasks<C, N, S, D, A, R> {
     checks: C,
     names: N,
     signals: S,
     deadline: D,
     admin: A,
+    report: R,
 }
 
-impl<C, N, S, D, A> Tasks<C, N, S, D, A>
+impl<C, N, S, D, A, R> Tasks<C, N, S, D, A, R>
 where
     C: Future<Output = ()>,
     N: Future<Output = ()>,
     S: Future<Output = ()>,
     D: Future<Output = ()>,
     A: Future<Output = ()>,
+    R: Future<Output = ()>,
 {
     fn run(self, runtime: Runtime, mut stopped: watch::Receiver<bool>) {
         runtime.block_on(async {
             tokio::select! {
                 // An error means that the handle is gone, which stops the plane too.
                 _ = stopped.wait_for(|stopped| *stopped) => {}
-                ((), (), (), (), ()) = async {
-                    tokio::join!(self.checks, self.names, self.signals, self.deadline, self.admin)
+                ((), (), (), (), (), ()) = async {
+                    tokio::join!(self.checks, self.names, self.signals, self.deadline, self.admin, self.report)
                 } => {}
             }
         });

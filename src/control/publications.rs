@@ -5,15 +5,18 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::archive::{Archive, Kept};
 use super::checker::Bell;
 use super::overrides::{Book, Bound, Misfit, Note, bind};
+use super::report::ReloadReport;
+use super::verdict::Verdict;
 use super::{Standing, Status};
-use crate::flag::{Hashing, OverrideKind};
+use crate::config::Report;
+use crate::flag::OverrideKind;
 use crate::health::HealthRegistry;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::{Snapshot, Store};
@@ -26,6 +29,7 @@ pub(super) struct Publications {
     followers: Followers,
     status: watch::Sender<Status>,
     state: Mutex<State>,
+    verdict: Mutex<Verdict>,
     /// Snapshots or series of earlier generations may be left.
     untidy: AtomicBool,
 }
@@ -90,6 +94,7 @@ impl Publications {
             followers,
             status,
             state: Mutex::new(state),
+            verdict: Mutex::default(),
             untidy: AtomicBool::new(false),
         });
         let mut state = publications.lock();
@@ -189,6 +194,17 @@ impl Publications {
         (!ended.is_empty()).then(|| (self.lay_over(state), ended))
     }
 
+    /// Keeps what was found in the files, and what came of it; `None` for those that the process began with.
+    pub(super) fn judge(&self, result: Option<Reload>, report: &Report) {
+        let verdict = Verdict::of(result, report);
+        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
+    }
+
+    /// How the files stand.
+    pub(super) fn verdict(&self, restored: Option<u64>, stale_for: Duration) -> ReloadReport {
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner).shown(restored, stale_for)
+    }
+
     /// Counts the end of an attempt to reload, and tells whoever watches.
     pub(super) fn finish(&self, result: Reload) {
         self.status.send_modify(|status| {
@@ -266,14 +282,11 @@ impl Publications {
         control.flags.set(count(snapshot.rules.flags.len()));
         control.routes.set(count(snapshot.rules.routes.payloads().count()));
         control.upstreams.set(count(snapshot.upstreams.len()));
-        let hashing = match snapshot.rules.hashing {
-            Hashing::V3 => "v3",
-            Hashing::V2 => "v2",
-        };
+        let hashing = snapshot.rules.hashing.as_str();
         let objectives = snapshot
             .upstreams
             .iter()
-            .map(|upstream| (upstream.name.clone(), std::time::Duration::from_millis(upstream.slo_p99_ms.into())));
+            .map(|upstream| (upstream.name.clone(), Duration::from_millis(upstream.slo_p99_ms.into())));
         control.describe(hashing, objectives.collect());
     }
 }

@@ -211,6 +211,8 @@ impl Reloader {
         let why = Some(format!("{}: {}", cause.as_str(), report.summary()));
         let event = Event { why, before: was, after: is, ..Event::new(action, Source::File, generation) };
         drop(self.scribe.note(event, false));
+        let result = if action == Action::Hold { Reload::Held } else { Reload::Published };
+        self.publisher.publications().judge(Some(result), report);
         if action == Action::Hold {
             self.hold(generation);
             return;
@@ -255,6 +257,7 @@ impl Reloader {
         let why = Some(format!("{}: {}", cause.as_str(), report.summary()));
         let event = Event { why, after: findings(report), ..Event::new(Action::Reject, Source::File, generation) };
         drop(self.scribe.note(event, false));
+        self.publisher.publications().judge(Some(Reload::Rejected), report);
         self.publisher.publications().finish(Reload::Rejected);
     }
 
@@ -264,6 +267,7 @@ impl Reloader {
         if self.judged != Some(hash) {
             // After a rejection somebody took the change back.
             self.judged = Some(hash);
+            self.publisher.publications().judge(Some(Reload::Unchanged), &Report::default());
             // Under a restore they still differ from what is in force.
             control.stale(self.publisher.publications().is_held());
             tracing::info!(generation = control.generation.value(), "the files are those in force again");

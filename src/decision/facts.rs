@@ -86,7 +86,7 @@ impl<'s: 'r, 'r> Facts<'s, 'r> {
     /// Reads what stands in the request itself.
     ///
     /// The targeting key and mapped names do not: they stand for other attributes, and are not looked through twice.
-    fn property(&self, attribute: &Attribute) -> Option<Cow<'r, str>> {
+    pub(super) fn property(&self, attribute: &Attribute) -> Option<Cow<'r, str>> {
         let head = self.head;
         match attribute {
             Attribute::TargetingKey | Attribute::Mapped(_) => None,

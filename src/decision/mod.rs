@@ -2,19 +2,21 @@
 
 mod facts;
 mod forcing;
+mod partial;
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::attribute::Attribute;
-use crate::flag::{Bucket, ErrorCode, Evaluation, Flag, FlagId, OverrideKind, Reason, Trace, VariantId};
+use crate::flag::{Bucket, Context, ErrorCode, Evaluation, Flag, FlagId, OverrideKind, Reason, Trace, VariantId};
 use crate::route::{Ambiguous, Match, Params, Request};
 use crate::snapshot::{Choice, IssuedCookie, Leg, Overflow, Route, Rules, Ruling, Snapshot};
 
 use facts::Facts;
 
 pub use crate::snapshot::TARGETING_KEY_BYTES_MAX;
+pub use partial::{Partial, Unknown, decide_partly};
 
 /// What of a request a decision may look at.
 #[derive(Debug, Clone, Copy)]
@@ -128,26 +130,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, head: &Head<'_>) -> Result<Decision<'s
     let rules = &*snapshot.rules;
     let Match { payload: route, params } = find(rules, head)?;
     let facts = Facts::new(rules, head, route, params);
-    let (leg, flag, overflow) = match &route.choice {
-        Choice::Always(leg) => (leg, None, None),
-        Choice::ByFlag { flag, legs, fallback, overflow } => {
-            let (leg, outcome) = choose(snapshot, *flag, legs, fallback, &facts);
-            let may_overflow = overflows(*overflow, head.method) && leg.upstream != fallback.upstream;
-            (leg, Some(outcome), may_overflow.then_some(fallback))
-        }
-    };
-    let wants_key =
-        |leg: &Leg| snapshot.upstreams.get(leg.upstream.0 as usize).is_some_and(|upstream| upstream.version_key);
-    let wants_key = wants_key(leg) || overflow.is_some_and(wants_key);
-    Ok(Decision {
-        route,
-        leg,
-        overflow,
-        flag,
-        targeting_key: if wants_key { facts.known_key().map(Into::into) } else { None },
-        set_cookie: facts.issued_key().and_then(|(cookie, key)| set_cookie(cookie, key, head.secure)),
-        params,
-    })
+    Ok(settle(snapshot, route, params, &facts, &facts))
 }
 
 /// Explains what a route's flag says about a request; `None` where there is no route or it has no flag.
@@ -189,19 +172,50 @@ fn find<'s>(rules: &'s Rules, head: &Head<'_>) -> Result<Match<'s, Route>, Undec
     }
 }
 
+/// Decides for a matched route; `context` is what the flag asks, and the facts are behind it.
+fn settle<'s: 'r, 'r>(
+    snapshot: &'s Snapshot,
+    route: &'s Route,
+    params: Params<'s>,
+    facts: &Facts<'s, 'r>,
+    context: &impl Context,
+) -> Decision<'s> {
+    let (leg, flag, overflow) = match &route.choice {
+        Choice::Always(leg) => (leg, None, None),
+        Choice::ByFlag { flag, legs, fallback, overflow } => {
+            let (leg, outcome) = choose(snapshot, *flag, legs, fallback, facts.head, context);
+            let may_overflow = overflows(*overflow, facts.head.method) && leg.upstream != fallback.upstream;
+            (leg, Some(outcome), may_overflow.then_some(fallback))
+        }
+    };
+    let wants_key =
+        |leg: &Leg| snapshot.upstreams.get(leg.upstream.0 as usize).is_some_and(|upstream| upstream.version_key);
+    let wants_key = wants_key(leg) || overflow.is_some_and(wants_key);
+    Decision {
+        route,
+        leg,
+        overflow,
+        flag,
+        targeting_key: if wants_key { facts.known_key().map(Into::into) } else { None },
+        set_cookie: facts.issued_key().and_then(|(cookie, key)| set_cookie(cookie, key, facts.head.secure)),
+        params,
+    }
+}
+
 /// Chooses a leg by a flag; whatever goes wrong, the fallback serves.
-fn choose<'s: 'r, 'r>(
+fn choose<'s>(
     snapshot: &'s Snapshot,
     id: FlagId,
     legs: &'s [Option<Leg>],
     fallback: &'s Leg,
-    facts: &Facts<'s, 'r>,
+    head: &Head<'_>,
+    context: &impl Context,
 ) -> (&'s Leg, FlagOutcome<'s>) {
     let Some(flag) = snapshot.rules.flags.get(id.0 as usize) else {
         let ruling = Ruling { evaluation: failed(ErrorCode::FlagNotFound, None), overridden: None };
         return (fallback, outcome("", None, ruling, false));
     };
-    let forced = forcing::forced(snapshot, facts.head, id, flag);
+    let forced = forcing::forced(snapshot, head, id, flag);
     let ruling = match forced {
         Some(variant) => Ruling {
             evaluation: Evaluation {
@@ -212,7 +226,7 @@ fn choose<'s: 'r, 'r>(
             },
             overridden: None,
         },
-        None => snapshot.evaluate(id, facts),
+        None => snapshot.evaluate(id, context),
     };
     let Some(variant) = ruling.evaluation.variant else {
         return (fallback, outcome(&flag.key, None, ruling, false));

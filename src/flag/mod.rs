@@ -5,9 +5,11 @@ mod evaluate;
 mod expr;
 mod fractional;
 mod iterate;
+mod metadata;
 mod murmur;
 mod operators;
 mod overriding;
+mod rest;
 mod sample;
 mod scratch;
 mod semver;
@@ -19,6 +21,7 @@ mod value;
 mod tests;
 
 pub use overriding::{FlagOverride, OverrideKind, Pin, Split, SplitError};
+pub use rest::{Rest, Shares};
 pub use sample::{Move, Sample};
 pub use shares::{Share, ShareError};
 pub use trace::{Trace, TraceStep};
@@ -39,6 +42,16 @@ pub enum Hashing {
     V3,
     /// Raw UTF-8; the flag key directly followed by the targeting key.
     V2,
+}
+
+impl Hashing {
+    /// Names the generation in settings, metrics and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V3 => "v3",
+            Self::V2 => "v2",
+        }
+    }
 }
 
 /// Indexes [`Flag::variants`].

@@ -54,6 +54,11 @@ impl Successor {
     }
 }
 
+/// Whether a process serves from a state directory; it takes no harm from the question.
+pub fn is_served(state_dir: &Path) -> bool {
+    UnixStream::connect(state_dir.join(NAME)).is_ok()
+}
+
 /// Asks a running process for its sockets; `None` when there is none to ask.
 ///
 /// A process that drains already has only the admin socket left to give.

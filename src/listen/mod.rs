@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub use handover::{Offer, Successor, take_over};
+pub use handover::{Offer, Successor, is_served, take_over};
 
 /// Connections that wait in a socket's accept queue, at most (the kernel may allow fewer).
 const BACKLOG: i32 = 4_096;

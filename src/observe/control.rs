@@ -36,6 +36,9 @@ impl Reload {
 /// The label of each kind of override, in the order of [`ControlMetrics::overrides`].
 pub(super) const OVERRIDE_KINDS: [&str; 4] = ["kill_all", "kill", "pin", "split"];
 
+/// Why a flag may be stale, in the order of [`ControlMetrics::stale_flags`].
+pub const STALE_REASONS: [&str; 4] = ["expired", "at-rest", "not-evaluated", "no-owner"];
+
 /// What the control plane counts; one thread writes at a time.
 #[derive(Debug, Default)]
 pub struct ControlMetrics {
@@ -47,6 +50,8 @@ pub struct ControlMetrics {
     pub flags: Gauge,
     /// Routes in force.
     pub routes: Gauge,
+    /// Flags that may be stale, by reason; a flag may count several times.
+    pub stale_flags: [Gauge; STALE_REASONS.len()],
     /// Upstreams in force.
     pub upstreams: Gauge,
     /// Warnings about the files in force.
@@ -107,6 +112,11 @@ impl ControlMetrics {
     pub fn stale(&self, differs: bool) {
         let mut last = self.lock();
         last.stale = if differs { last.stale.or_else(|| Some(Instant::now())) } else { None };
+    }
+
+    /// How long what is on disk has differed from what is in force; zero while it does not.
+    pub fn stale_for(&self) -> Duration {
+        self.lock().stale.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Replaces what is shown about the configuration in force.

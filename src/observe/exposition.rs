@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 
-use super::control::OVERRIDE_KINDS;
+use super::control::{OVERRIDE_KINDS, STALE_REASONS};
 use super::leg::{BOUNDS, CLASSES, LegKey, LegMetrics, LegName};
 use super::names::{self, Family, Kind};
 use super::{
@@ -100,6 +100,10 @@ pub(super) fn control(page: &mut Page, control: &ControlMetrics) {
     page.single(names::WARNINGS, &[], control.warnings.value());
     page.single(names::SNAPSHOTS_HELD, &[], control.snapshots_held.value());
     page.single(names::FLAGS, &[], control.flags.value());
+    page.family(names::STALE_FLAGS);
+    for (reason, gauge) in STALE_REASONS.iter().zip(&control.stale_flags) {
+        page.sample(names::STALE_FLAGS, "", &[("reason", reason)], gauge.value());
+    }
     page.single(names::ROUTES, &[], control.routes.value());
     page.single(names::UPSTREAMS, &[], control.upstreams.value());
     page.single(names::HASHING, &[("generation", last.hashing)], 1);

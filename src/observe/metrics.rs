@@ -61,6 +61,12 @@ impl Metrics {
         Arc::clone(&workers[workers.len() - 1])
     }
 
+    /// Panics caught by all workers; each cost one request.
+    pub fn panics(&self) -> u64 {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().map(|worker| worker.panics.value()).sum()
+    }
+
     /// Drops the series of what is no longer configured and no longer held by a worker.
     pub fn prune<'a>(&self, legs: impl IntoIterator<Item = LegKey<'a>>, upstreams: impl IntoIterator<Item = &'a str>) {
         let legs: HashSet<LegKey<'a>> = legs.into_iter().collect();
@@ -69,12 +75,17 @@ impl Metrics {
         self.upstreams.retain(|name| **name == *OTHER || upstreams.contains(&**name));
     }
 
+    /// All series of legs with the workers' shards of each.
+    pub(super) fn all_legs(&self) -> Vec<(Arc<LegName>, Vec<Arc<LegMetrics>>)> {
+        self.legs.all()
+    }
+
     /// Writes all metrics in Prometheus' text format, version 0.0.4, merged over the workers.
     ///
     /// It takes milliseconds with thousands of series: for the control plane's thread only.
     pub fn render(&self) -> String {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut legs = self.legs.all();
+        let mut legs = self.all_legs();
         legs.sort_unstable_by(|(left, _), (right, _)| left.key().cmp(&right.key()));
         let mut upstreams = self.upstreams.all();
         upstreams.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));

@@ -32,6 +32,7 @@ families! {
     WARNINGS Gauge "banyan_config_warnings" "Warnings about the files in force.";
     SNAPSHOTS_HELD Gauge "banyan_config_snapshots_held" "Replaced generations that a worker still holds.";
     FLAGS Gauge "banyan_config_flags" "Flags in force.";
+    STALE_FLAGS Gauge "banyan_flags_stale" "Flags that may be stale, by why; a flag may count under several reasons.";
     ROUTES Gauge "banyan_config_routes" "Routes in force.";
     UPSTREAMS Gauge "banyan_config_upstreams" "Upstreams in force.";
     HASHING Gauge "banyan_config_hashing_info" "Always 1; the hash generation of fractional.";

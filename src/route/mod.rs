@@ -23,6 +23,7 @@ mod index;
 mod leaf;
 mod query;
 mod readings;
+mod shown;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -100,6 +101,8 @@ pub struct RouteTable<P> {
     /// By route, as are the templates and payloads.
     conditions: Vec<Conditions>,
     templates: Vec<PathTemplate>,
+    /// What requests each takes, for people.
+    shown: Vec<Box<str>>,
     payloads: Vec<P>,
 }
 
@@ -176,8 +179,9 @@ impl<P> RouteTable<P> {
         let mut growing = Growing::default();
         let mut roots: HashMap<HostPattern, u32> = HashMap::new();
         let mut leaf_of = Vec::with_capacity(routes.len());
-        let (mut conditions, mut templates, mut payloads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut conditions, mut templates, mut shown, mut payloads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (matcher, payload) in routes {
+            shown.push(matcher.to_string().into());
             conditions.push(Conditions::new(&matcher));
             let root = *roots.entry(matcher.host).or_insert_with(|| growing.root());
             leaf_of.push(growing.add(root, &matcher.path));
@@ -192,7 +196,7 @@ impl<P> RouteTable<P> {
             conflicts.dedup_by_key(|found| found.second);
             return Err(conflicts);
         }
-        Ok(Self { hosts: Hosts::build(roots), tree: growing.finish(), leaves, conditions, templates, payloads })
+        Ok(Self { hosts: Hosts::build(roots), tree: growing.finish(), leaves, conditions, templates, shown, payloads })
     }
 
     /// Finds the most specific route of a request.
@@ -231,6 +235,11 @@ impl<P> RouteTable<P> {
     /// All payloads, in the order in which they were given.
     pub fn payloads(&self) -> impl Iterator<Item = &P> {
         self.payloads.iter()
+    }
+
+    /// All payloads in the same order, each with what requests its route takes, such as `GET shop.example/search`.
+    pub fn described(&self) -> impl Iterator<Item = (&P, &str)> {
+        self.payloads.iter().zip(self.shown.iter().map(|shown| &**shown))
     }
 
     /// Finds the route of one reading of the path.

@@ -34,7 +34,8 @@ impl Overrides {
         !self.kill_all && self.flags.is_empty()
     }
 
-    fn of(&self, id: FlagId) -> Option<&FlagOverride> {
+    /// What lies over a flag by itself.
+    pub fn of(&self, id: FlagId) -> Option<&FlagOverride> {
         let at = self.flags.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         Some(&self.flags[at].1)
     }

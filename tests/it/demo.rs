@@ -80,9 +80,10 @@ fn shipped_files(folder: &Path) {
         for entry in fs::read_dir(from).expect("the shipped files") {
             let entry = entry.expect("an entry");
             let mut text = fs::read_to_string(entry.path()).expect("text");
-            for port in [":9001", ":9002"] {
-                let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
-                text = text.replace(port, &format!(":{}", free.port()));
+            for address in ["127.0.0.1:9001", "127.0.0.1:9002"] {
+                // Another loopback address than the router's, so that it cannot be given the port meanwhile.
+                let free = TcpListener::bind("127.0.0.3:0").and_then(|socket| socket.local_addr()).expect("a port");
+                text = text.replace(address, &free.to_string());
             }
             fs::write(folder.join(name).join(entry.file_name()), text).expect("a file");
         }

@@ -71,10 +71,15 @@ impl Plane {
     }
 
     /// Ends the plane in order and starts another one on the same files.
-    fn restart(self) -> Self {
+    pub(crate) fn restart(self) -> Self {
+        Self::start_in(self.leave())
+    }
+
+    /// Ends the plane in order and leaves its files.
+    pub(crate) fn leave(self) -> Arc<TempDir> {
         let Self { root, handle, .. } = self;
         handle.join();
-        Self::start_in(root)
+        root
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -85,7 +90,7 @@ impl Plane {
         self.write("flags/f.yaml", &flags(modern));
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub(crate) fn write(&self, file: &str, text: &str) {
         let path = self.root.path().join(file);
         fs::write(path.with_extension("new"), text).unwrap();
         fs::rename(path.with_extension("new"), path).unwrap();

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("attribute", &[]),
     ("clock", &[]),
     ("fault", &[]),
+    ("journal", &[]),
     ("lifecycle", &[]),
     ("limits", &[]),
     ("network", &[]),
@@ -25,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Request to decision to upstream.
     ("head", &["fault", "limits", "network"]),
     ("decision", &["attribute", "flag", "network", "route", "snapshot"]),
+    ("explain", &["decision", "fault", "flag", "head", "limits", "route", "snapshot"]),
     ("observe", &["fault", "limits", "tls"]),
     ("health", &["clock", "observe", "upstream"]),
     ("forward", &["clock", "fault", "head", "health", "limits", "observe", "proxy_protocol", "tls", "upstream"]),
@@ -80,6 +82,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "attribute",
             "compile",
             "config",
+            "explain",
             "flag",
             "health",
             "lifecycle",

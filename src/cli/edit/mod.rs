@@ -59,9 +59,10 @@ pub(super) struct EditArgs {
 pub(super) struct Files {
     /// The documents of the flag files.
     pub(super) documents: Vec<Node>,
-    before: Snapshot,
+    /// What they compile to.
+    pub(super) snapshot: Snapshot,
     flags: FileSet,
-    routes: FileSet,
+    pub(super) routes: FileSet,
     known: Report,
     options: compile::Options,
 }
@@ -138,27 +139,38 @@ fn write(edits: &[Edited], shown: &mut Shown) -> Result<(), Report> {
 impl Files {
     /// Reads the files, which must be ones that a router publishes: an edit of others would have no effect.
     fn read(settings: &Settings) -> Result<Self, Report> {
-        let (flags, routes) = (FileSet::read(&settings.flags), FileSet::read(&settings.routes));
         let options = compile::Options {
             hashing: settings.hashing,
             listeners: Vec::new(),
             now_unix_s: now_unix_s(),
             ..compile::Options::default()
         };
-        let Outcome { mut report, draft, .. } = compile::compile(&flags, &routes, &options, None);
-        let Some(draft) = draft else {
+        let sets = (FileSet::read(&settings.flags), FileSet::read(&settings.routes));
+        Self::compiled(sets.0, sets.1, options).map_err(|mut report| {
             let message = "the files are refused as they are, so no router would take up an edit of them";
             let found = Diagnostic::new(config::Severity::Error, "refused-before", None, message);
             report.push(found.help("mend them first; a router that runs keeps its last good generation until then"));
-            return Err(report);
-        };
+            report
+        })
+    }
+
+    /// Compiles a set.
+    pub(super) fn compiled(flags: FileSet, routes: FileSet, options: compile::Options) -> Result<Self, Report> {
+        let Outcome { report, draft, .. } = compile::compile(&flags, &routes, &options, None);
+        let Some(draft) = draft else { return Err(report) };
         let documents = flags.files.iter().filter_map(|file| config::parse(file, &mut Report::default())).collect();
-        Ok(Self { documents, before: draft.into_snapshot(PRESENT), flags, routes, known: report, options })
+        Ok(Self { documents, snapshot: draft.into_snapshot(PRESENT), flags, routes, known: report, options })
+    }
+
+    /// The set with edits, which are not written.
+    pub(super) fn with(self, edits: &[Edited]) -> Result<Self, Report> {
+        let changed: Vec<_> = edits.iter().map(|edited| Arc::clone(&edited.after)).collect();
+        Self::compiled(self.flags.with(&changed), self.routes, self.options)
     }
 
     /// Finds a flag and the document that it stands in.
     pub(super) fn flag(&self, key: &str) -> Result<(&Flag, &Node), Refused> {
-        let rules = &self.before.rules;
+        let rules = &self.snapshot.rules;
         let flag = rules.flag_ids.get(key).and_then(|id| rules.flags.get(id.0 as usize));
         let holds = |document: &&Node| document.key("flags").is_some_and(|flags| flags.key(key).is_some());
         let document = self.documents.iter().find(holds);
@@ -171,7 +183,7 @@ impl Files {
         let changed: Vec<_> = edits.iter().map(|edited| Arc::clone(&edited.after)).collect();
         let flags = self.flags.with(&changed);
         let Outcome { mut report, draft, .. } =
-            compile::compile(&flags, &self.routes, &self.options, Some(&self.before));
+            compile::compile(&flags, &self.routes, &self.options, Some(&self.snapshot));
         let known: HashSet<_> = self.known.diagnostics.iter().map(|found| (found.code, &found.message)).collect();
         report.diagnostics.retain(|found| !known.contains(&(found.code, &found.message)));
         let Some(draft) = draft else { return Err(report) };
@@ -186,13 +198,13 @@ impl Files {
             flag.is_some_and(|flag| !flag.enabled)
         };
         let keys = changed.iter().map(|changed| &*changed.flag);
-        keys.filter(|key| disabled(&self.before.rules, key) && disabled(&after.rules, key)).collect()
+        keys.filter(|key| disabled(&self.snapshot.rules, key) && disabled(&after.rules, key)).collect()
     }
 
     /// Who moves, for every flag that changes.
     fn moves(&self, after: &Snapshot, attributes: &[(String, String)]) -> Vec<FlagMoves> {
         // By what is compiled, not by what was asked for: what an edit reached is what counts.
-        let pairs = self.before.rules.flags.iter().filter_map(|before| {
+        let pairs = self.snapshot.rules.flags.iter().filter_map(|before| {
             let id = after.rules.flag_ids.get(&before.key)?;
             let after = after.rules.flags.get(id.0 as usize)?;
             let same = before.enabled == after.enabled && before.rule_json() == after.rule_json();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::{REFUSED, print};
+use crate::cli::{REFUSED, grouped, print};
 use crate::config::{Diagnostic, Format, Report, Severity, visible};
 use crate::control::BREAK_GLASS_FILE;
 use crate::flag::Move;
@@ -187,25 +187,12 @@ impl FlagMoves {
             text,
             "{}: {} of {} sampled users move",
             visible(&self.flag),
-            grouped(self.moved()),
-            grouped(self.sampled)
+            grouped(self.moved().into()),
+            grouped(self.sampled.into())
         );
         for found in &self.moves {
             let name = |variant: &Option<Box<str>>| visible(variant.as_deref().unwrap_or("fallback"));
-            let _ = writeln!(text, "{:>9}  {} -> {}", grouped(found.keys), name(&found.from), name(&found.to));
+            let _ = writeln!(text, "{:>9}  {} -> {}", grouped(found.keys.into()), name(&found.from), name(&found.to));
         }
     }
-}
-
-/// A number with commas between its thousands.
-fn grouped(number: u32) -> String {
-    let digits = number.to_string();
-    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
 }

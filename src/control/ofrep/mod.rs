@@ -22,7 +22,7 @@ use self::reply::Answer;
 use self::shape::{Evaluated, Failure, set_metadata};
 use self::streams::{Feed, Gone, Streams};
 use self::tags::{ForceTags, entity_tag};
-use super::Status;
+use super::{Reporter, Status};
 use crate::flag::FlagId;
 use crate::lifecycle::Lifecycle;
 use crate::snapshot::{Snapshot, Store};
@@ -52,12 +52,18 @@ pub(super) struct Ofrep {
     tags: Arc<ForceTags>,
     streams: Streams,
     bulks: Arc<Semaphore>,
+    reporter: Reporter,
 }
 
 impl Ofrep {
-    pub(super) fn new(store: Arc<Store>, status: watch::Receiver<Status>, lifecycle: &Lifecycle) -> Self {
-        let bulks = Arc::new(Semaphore::new(BULKS_MAX));
-        Self { store, status, tags: Arc::new(ForceTags::new()), streams: Streams::new(lifecycle.clone()), bulks }
+    pub(super) fn new(
+        store: Arc<Store>,
+        status: watch::Receiver<Status>,
+        lifecycle: &Lifecycle,
+        reporter: Reporter,
+    ) -> Self {
+        let (tags, bulks) = (Arc::new(ForceTags::new()), Arc::new(Semaphore::new(BULKS_MAX)));
+        Self { store, status, tags, streams: Streams::new(lifecycle.clone()), bulks, reporter }
     }
 
     /// Answers a request whose path begins with [`PREFIX`].
@@ -91,6 +97,8 @@ impl Ofrep {
             let failure = Failure { key: Some(key), error_code: "FLAG_NOT_FOUND", error_details };
             return reply::written(StatusCode::NOT_FOUND, &failure);
         };
+        // Whoever asks for all flags says nothing about the use of one.
+        self.reporter.note_asked(key);
         let context = SentContext::new(&snapshot.rules, attributes, now_unix_s());
         match evaluate(&snapshot, *id, &context) {
             Some(evaluated) => reply::written(evaluated.status(), &evaluated.with_set(&snapshot)),

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use crate::flag::{ErrorCode, Flag, Hashing};
+use crate::flag::{ErrorCode, Flag};
 use crate::snapshot::{Ruling, Snapshot};
 
 /// Our names in metadata; the prefix keeps them apart from those in flag files.
@@ -100,9 +100,6 @@ impl<'s> Failure<'s> {
 
 /// What an answer says of the set of flags.
 pub(super) fn set_metadata(snapshot: &Snapshot) -> Map<String, Json> {
-    let hashing = match snapshot.rules.hashing {
-        Hashing::V3 => "v3",
-        Hashing::V2 => "v2",
-    };
+    let hashing = snapshot.rules.hashing.as_str();
     Map::from_iter([(GENERATION.to_owned(), snapshot.generation.into()), (HASHING.to_owned(), hashing.into())])
 }

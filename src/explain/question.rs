@@ -6,18 +6,18 @@ use std::sync::OnceLock;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header::HOST};
 
-use super::report::{Decided, KeyOrigin, Other, Outcome, Step};
-use super::{Answer, FROM_FILES};
+use super::report::{Answer, Asked, KeyOrigin, Other, Slot, Step};
 use crate::decision::{self, Certificate, Decision, Head, Undecided};
 use crate::fault::Fault;
-use crate::flag::ErrorCode;
+use crate::flag::{ErrorCode, OverrideKind, VariantId};
 use crate::head::{Policy, request};
 use crate::limits::Limits;
 use crate::route::Missed;
 use crate::snapshot::{Choice, Snapshot};
 
-/// A request as given on the command line.
-pub(super) struct Question {
+/// A request as somebody describes it.
+#[derive(Debug)]
+pub struct Question {
     parts: Parts,
     client: IpAddr,
     secure: bool,
@@ -25,7 +25,7 @@ pub(super) struct Question {
 
 impl Question {
     /// Makes a request head as a client would send it.
-    pub(super) fn new(method: &Method, url: &Uri, headers: &[(HeaderName, HeaderValue)], client: IpAddr) -> Self {
+    pub fn new(method: &Method, url: &Uri, headers: &[(HeaderName, HeaderValue)], client: IpAddr) -> Self {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = method.clone();
         parts.uri = url.path_and_query().map_or_else(|| Uri::from_static("/"), |target| Uri::from(target.clone()));
@@ -41,24 +41,25 @@ impl Question {
     }
 
     /// Decides about the request as the data plane does.
-    pub(super) fn ask(&self, snapshot: &Snapshot, certificate: Option<Certificate<'_>>, now_unix_s: i64) -> Answer {
+    pub fn ask(&self, snapshot: &Snapshot, certificate: Option<Certificate<'_>>, now_unix_s: i64) -> Answer {
         let mut answer = Answer {
-            method: self.parts.method.to_string(),
-            host: String::new(),
-            target: self.parts.uri.to_string(),
-            client: self.client.to_string(),
-            generation: FROM_FILES,
-            others: Vec::new(),
-            outcome: Err(String::new()),
+            request: Asked {
+                method: self.parts.method.to_string(),
+                host: String::new(),
+                target: self.parts.uri.to_string(),
+                client: self.client.to_string(),
+            },
+            generation: snapshot.generation,
+            ..Answer::default()
         };
         let admitted = match request::admit(&self.parts, &Limits::default(), &Policy::default()) {
             Ok(admitted) => admitted,
             Err(fault) => {
-                answer.outcome = Err(refusal(fault));
+                answer.refused = Some(refusal(fault));
                 return answer;
             }
         };
-        answer.host = admitted.host.to_string();
+        answer.request.host = admitted.host.to_string();
         let head = Head {
             method: &self.parts.method,
             host: &admitted.host,
@@ -71,11 +72,11 @@ impl Question {
             now_unix_s,
             fresh_key,
         };
-        answer.others = others(snapshot, &head);
-        answer.outcome = match decision::decide(snapshot, &head) {
-            Ok(decision) => Ok(decided(snapshot, &head, &decision)),
-            Err(undecided) => Err(undecided_text(undecided)),
-        };
+        answer.considered = others(snapshot, &head);
+        match decision::decide(snapshot, &head) {
+            Ok(decision) => decided(&mut answer, snapshot, &head, &decision),
+            Err(undecided) => answer.refused = Some(undecided_text(undecided)),
+        }
         answer
     }
 }
@@ -124,49 +125,44 @@ fn others(snapshot: &Snapshot, head: &Head<'_>) -> Vec<Other> {
     others.flatten().collect()
 }
 
-fn decided(snapshot: &Snapshot, head: &Head<'_>, decision: &Decision<'_>) -> Decided {
+fn decided(answer: &mut Answer, snapshot: &Snapshot, head: &Head<'_>, decision: &Decision<'_>) {
     let upstream = snapshot.upstreams.get(decision.leg.upstream.0 as usize);
     let explanation = decision::explain(snapshot, head);
-    let params = decision.params.template().parameters().iter().map(|name| {
+    let template = decision.params.template();
+    let params = template.parameters().iter().map(|name| {
         let value = decision.params.value(name, head.path).map(std::borrow::Cow::into_owned);
         (name.to_string(), value)
     });
-    let mut decided = Decided {
-        route: decision.route.name.to_string(),
-        path: decision.params.template().to_string(),
-        params: params.collect(),
-        upstream: upstream.map(|upstream| upstream.name.to_string()).unwrap_or_default(),
-        overflow: decision.overflow.map(|leg| snapshot.rules.legs[leg.id.0 as usize].upstream.to_string()),
-        why: why(snapshot, decision, explanation.as_ref().and_then(|found| found.trace.evaluation.variant)),
-        flag: None,
-        steps: Vec::new(),
-        key: None,
-    };
+    answer.route = Some(decision.route.name.to_string());
+    answer.path = Some(template.to_string());
+    answer.params = Some(params.collect());
+    answer.upstream = Some(upstream.map(|upstream| upstream.name.to_string()).unwrap_or_default());
+    answer.overflow = decision.overflow.map(|leg| snapshot.rules.legs[leg.id.0 as usize].upstream.to_string());
+    answer.why = Some(why(snapshot, decision, explanation.as_ref().and_then(|found| found.trace.evaluation.variant)));
+    answer.rules = Some(Vec::new());
     let Some((outcome, explanation)) = decision.flag.as_ref().zip(explanation) else {
-        return decided;
+        return;
     };
-    decided.steps = (explanation.trace.steps.into_iter())
-        .map(|step| Step { depth: step.depth, rule: step.rule, result: step.result })
-        .collect();
-    decided.key = explanation.targeting_key.filter(|_| !outcome.forced).map(|key| match explanation.source {
-        Some(source) => KeyOrigin::Found { source: source.to_string(), key: key.into() },
-        None => KeyOrigin::Issued,
+    let steps = explanation.trace.steps.into_iter();
+    answer.rules = Some(steps.map(|step| Step { depth: step.depth, rule: step.rule, result: step.result }).collect());
+    let key = explanation.targeting_key.filter(|_| !outcome.forced);
+    answer.targeting_key = key.map(|key| match explanation.source {
+        Some(source) => KeyOrigin { value: Some(key.into()), source: source.to_string() },
+        None => KeyOrigin { value: None, source: "issue".to_owned() },
     });
-    decided.flag = Some(Outcome {
-        flag: outcome.key.to_owned(),
-        variant: outcome.variant.map(str::to_owned),
-        reason: outcome.reason.as_str(),
-        error: outcome.error.map(ErrorCode::as_str),
-        // The fresh key of an issued cookie is another one each time, so its slot says nothing.
-        bucket: outcome.bucket.filter(|_| !matches!(decided.key, Some(KeyOrigin::Issued))),
-        forced: outcome.forced,
-        overridden: outcome.overridden,
-    });
-    decided
+    answer.flag = Some(outcome.key.to_owned());
+    answer.variant = outcome.variant.map(str::to_owned);
+    answer.reason = Some(outcome.reason.as_str().to_owned());
+    answer.error = outcome.error.map(ErrorCode::as_str).map(str::to_owned);
+    // The fresh key of an issued cookie is another one each time, so its slot says nothing.
+    let is_issued = answer.targeting_key.as_ref().is_some_and(|key| key.value.is_none());
+    answer.bucket = outcome.bucket.filter(|_| !is_issued).map(|bucket| Slot { slot: bucket.slot, of: bucket.of });
+    answer.forced = outcome.forced;
+    answer.overridden = outcome.overridden.map(OverrideKind::as_str).map(str::to_owned);
 }
 
 /// Why this upstream serves.
-fn why(snapshot: &Snapshot, decision: &Decision<'_>, evaluated: Option<crate::flag::VariantId>) -> String {
+fn why(snapshot: &Snapshot, decision: &Decision<'_>, evaluated: Option<VariantId>) -> String {
     let Choice::ByFlag { flag, .. } = &decision.route.choice else {
         return "the route has no flag".to_owned();
     };
@@ -196,4 +192,38 @@ fn why(snapshot: &Snapshot, decision: &Decision<'_>, evaluated: Option<crate::fl
         }
         (None, _) => "the flag has no default variant: the fallback serves".to_owned(),
     }
+}
+
+/// Reads a method.
+///
+/// # Errors
+/// When it is none; says what to write.
+pub fn method(text: &str) -> Result<Method, String> {
+    Method::from_bytes(text.as_bytes()).map_err(|_| "not a method; write GET, POST, …".to_owned())
+}
+
+/// Reads a URL, or a path alone.
+///
+/// # Errors
+/// When it is none; says what to write.
+pub fn url(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("{error}; write http://shop.example/path or /path"))?;
+    let is_http = matches!(uri.scheme_str(), None | Some("http" | "https"));
+    if !is_http || (uri.scheme().is_none() && uri.authority().is_some()) {
+        return Err("write http://shop.example/path or /path".to_owned());
+    }
+    Ok(uri)
+}
+
+/// Reads a header field such as `x-user-id: ada`.
+///
+/// # Errors
+/// When it is none; says what to write.
+pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let Some((name, value)) = text.split_once(':') else {
+        return Err("no colon; write 'name: value'".to_owned());
+    };
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| format!("`{name}` is not a header name"))?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| "the value has bytes that no header has".to_owned())?;
+    Ok((name, value))
 }

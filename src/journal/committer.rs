@@ -1,0 +1,330 @@
+//! Owns the thread that writes: everything that waits becomes one write and, if anybody asked, one fsync.
+//!
+//! It alone numbers records. While it syncs, the next batch gathers; no timer makes anybody wait.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::Durability;
+use super::error::AppendError;
+use super::keeper::Supply;
+use super::record::{Kind, Lsn, Payload, record_bytes};
+use super::segment::{HEADER_BYTES, Position, Segment};
+use super::shared::{Message, Request, Shared};
+use super::stats::add;
+use super::table::Marks;
+use super::tail::Tail;
+
+/// A batch takes no more records once it has this many bytes.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// So many bytes are kept in memory for an fsync that nobody asked for; then it is done anyway.
+const UNSYNCED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What nobody asked to have synced is synced after this time: a power loss takes no more than that.
+const LAZY_SYNC: Duration = Duration::from_secs(1);
+/// The pause between attempts on a failing disk doubles up to this many times the first one.
+const BACK_OFF_TIMES_MAX: u32 = 32;
+
+/// The thread's state.
+#[derive(Debug)]
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    requests: Receiver<Message>,
+    supply: Supply,
+    /// The segment that is written to; none after a failure or before the first record.
+    current: Option<Segment>,
+    tail: Tail,
+    failing: Option<BackOff>,
+    /// When to sync what nobody asked for.
+    lazy_at: Option<Instant>,
+    /// The low-water mark that the log holds.
+    checkpointed: Lsn,
+}
+
+/// A failing disk is left alone for a while.
+#[derive(Debug, Clone, Copy)]
+struct BackOff {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Committer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        requests: Receiver<Message>,
+        mut supply: Supply,
+        current: Option<Segment>,
+        at: Position,
+    ) -> Self {
+        supply.request();
+        let checkpointed = shared.table().low_water();
+        Self { shared, requests, supply, current, tail: Tail::new(at), failing: None, lazy_at: None, checkpointed }
+    }
+
+    /// Runs until the journal is closed.
+    pub(super) fn run(mut self) {
+        let mut open = true;
+        while open {
+            let mut batch = Vec::new();
+            open = self.gather(&mut batch);
+            self.commit(batch);
+            self.keep_up();
+        }
+        self.finish();
+    }
+
+    /// Waits for records or for something to do; says no when there will be no more records.
+    fn gather(&mut self, batch: &mut Vec<Request>) -> bool {
+        let mut waiting = match [self.lazy_at, self.failing.map(|failing| failing.until)].into_iter().flatten().min() {
+            None => self.requests.recv().ok(),
+            Some(at) => match self.requests.recv_timeout(at.saturating_duration_since(Instant::now())) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => None,
+            },
+        };
+        let mut bytes = 0;
+        loop {
+            match waiting {
+                Some(Message::Append(request)) => {
+                    bytes += record_bytes(request.payload.bytes());
+                    batch.push(request);
+                }
+                Some(Message::Close) | None => return false,
+            }
+            if bytes >= BATCH_BYTES_MAX {
+                return true;
+            }
+            waiting = match self.requests.try_recv() {
+                Ok(message) => Some(message),
+                Err(_) => return true,
+            };
+        }
+    }
+
+    /// Writes the records in their order, part by part as they fit into segments.
+    fn commit(&mut self, mut batch: Vec<Request>) {
+        while let Some(first) = batch.first() {
+            if let Err(error) = self.make_room(record_bytes(first.payload.bytes())) {
+                return self.refuse(batch, &error);
+            }
+            let rest = batch.split_off(self.count_that_fits(&batch));
+            self.commit_part(batch);
+            batch = rest;
+        }
+    }
+
+    fn space_left(&self) -> u64 {
+        self.current.as_ref().map_or(0, |segment| segment.bytes - self.tail.written().offset)
+    }
+
+    fn count_that_fits(&self, batch: &[Request]) -> usize {
+        let mut left = self.space_left();
+        let fits = |request: &&Request| {
+            let bytes = record_bytes(request.payload.bytes()) as u64;
+            left.checked_sub(bytes).map(|rest| left = rest).is_some()
+        };
+        batch.iter().take_while(fits).count()
+    }
+
+    /// Sees to a segment with room for a record.
+    fn make_room(&mut self, bytes: usize) -> Result<(), AppendError> {
+        if let Some(error) = self.shared.failure.error() {
+            return Err(AppendError::Failed(error));
+        }
+        if self.space_left() >= bytes as u64 {
+            return Ok(());
+        }
+        // A segment is left only when all of it is durable: then there is never a hole before a later one.
+        let synced = self.sync_all();
+        synced.and_then(|()| self.next_segment(bytes)).map_err(|error| match error.kind() {
+            io::ErrorKind::QuotaExceeded => AppendError::Full,
+            _ => AppendError::Failed(self.start_failing(error)),
+        })
+    }
+
+    fn next_segment(&mut self, room_bytes: usize) -> io::Result<()> {
+        // A failed sync has led to another one already.
+        if self.space_left() >= room_bytes as u64 {
+            return Ok(());
+        }
+        let segment = self.supply.take()?;
+        self.tail = Tail::new(segment.start(self.tail.written().lsn));
+        self.current = Some(segment);
+        Ok(())
+    }
+
+    /// Writes records that fit into the segment; they are in the log all or none.
+    fn commit_part(&mut self, part: Vec<Request>) {
+        let Some(segment) = self.current.clone() else { return };
+        let (unsynced_bytes, written) = (self.tail.unsynced_bytes(), self.tail.written());
+        let mut marks = Marks::behind(self.shared.table().last_mark(segment.id));
+        let end = self.tail.encode(&part, &mut marks);
+        let asked = part.iter().any(|request| request.durability == Durability::Synced);
+        let sync = asked || self.tail.unsynced_bytes() >= UNSYNCED_BYTES_MAX;
+        let mut result = segment.file.write_at(self.tail.unwritten(), written.offset);
+        if sync && result.is_ok() {
+            result = self.sync_file(&segment);
+        }
+        let result = match result {
+            Ok(()) => {
+                self.publish(&segment, marks, end, sync);
+                Ok(())
+            }
+            Err(_) => self.move_on(),
+        };
+        match result {
+            Ok(()) => self.acknowledge(part, written.lsn),
+            Err(error) => {
+                self.tail.forget(unsynced_bytes, written);
+                let error = AppendError::Failed(self.start_failing(error));
+                self.refuse(part, &error);
+            }
+        }
+    }
+
+    fn sync_file(&self, segment: &Segment) -> io::Result<()> {
+        let started = Instant::now();
+        let synced = segment.file.sync_data();
+        self.shared.stats.fsync.observe(started.elapsed());
+        synced
+    }
+
+    /// Leaves a failed segment for ever and writes what it may not have kept to another one.
+    fn move_on(&mut self) -> io::Result<()> {
+        if let Some(failed) = self.current.take() {
+            add(&self.shared.stats.disk_errors, 1);
+            let kept = self.shared.table().cut(failed.id, self.tail.synced());
+            if !kept {
+                self.supply.release(failed.id, false);
+            }
+        }
+        let segment = self.supply.take()?;
+        let mut marks = Marks::default();
+        let end = self.tail.move_to(&segment, &mut marks);
+        let written = segment.file.write_at(self.tail.unsynced(), HEADER_BYTES);
+        if let Err(error) = written.and_then(|()| self.sync_file(&segment)) {
+            self.supply.release(segment.id, false);
+            return Err(error);
+        }
+        self.current = Some(segment.clone());
+        self.publish(&segment, marks, end, true);
+        Ok(())
+    }
+
+    /// Lets readers see the records up to `end`.
+    fn publish(&mut self, segment: &Segment, marks: Marks, end: Position, synced: bool) {
+        self.tail.advance(end, synced);
+        if synced {
+            self.shared.synced_segment.store(segment.id, Ordering::Release);
+        }
+        self.lazy_at = (!synced).then(|| self.lazy_at.unwrap_or_else(|| Instant::now() + LAZY_SYNC));
+        let mut table = self.shared.table();
+        table.publish(segment, marks.positions, end);
+        self.shared.stats.live_bytes.store(table.live_bytes(), Ordering::Relaxed);
+        drop(table);
+        self.shared.written.send_replace(end.lsn);
+    }
+
+    fn acknowledge(&mut self, part: Vec<Request>, mut lsn: Lsn) {
+        let bytes: usize = part.iter().map(|request| record_bytes(request.payload.bytes())).sum();
+        let stats = &self.shared.stats;
+        add(&stats.records_appended, part.len() as u64);
+        add(&stats.bytes_appended, bytes as u64);
+        add(&stats.batches, 1);
+        stats.queue_bytes.fetch_sub(bytes as u64, Ordering::AcqRel);
+        for request in part {
+            if let Some(side) = request.side {
+                self.shared.table().name_side(lsn, side);
+            }
+            // Nobody may be waiting any more.
+            let _ = request.reply.send(Ok(lsn));
+            lsn = lsn.next();
+        }
+    }
+
+    fn refuse(&self, requests: Vec<Request>, error: &AppendError) {
+        for request in requests {
+            let bytes = record_bytes(request.payload.bytes()) as u64;
+            self.shared.stats.queue_bytes.fetch_sub(bytes, Ordering::AcqRel);
+            add(&self.shared.stats.records_failed, 1);
+            let _ = request.reply.send(Err(error.clone()));
+        }
+    }
+
+    fn start_failing(&mut self, error: io::Error) -> Arc<io::Error> {
+        let first = self.shared.options.back_off;
+        let pause = self.failing.map_or(first, |failing| (failing.pause * 2).min(first * BACK_OFF_TIMES_MAX));
+        self.failing = Some(BackOff { until: Instant::now() + pause, pause });
+        self.lazy_at = None;
+        add(&self.shared.stats.disk_errors, 1);
+        self.shared.failure.set(error)
+    }
+
+    /// Does what is due: another attempt on a failing disk, the lazy sync, the checkpoint.
+    fn keep_up(&mut self) {
+        let now = Instant::now();
+        if self.failing.is_some_and(|failing| failing.until <= now) {
+            match self.move_on() {
+                Ok(()) => {
+                    self.failing = None;
+                    self.shared.failure.clear();
+                }
+                // A full journal is no failing disk; appends find out for themselves.
+                Err(error) => drop(self.start_failing(error)),
+            }
+        }
+        if self.lazy_at.is_some_and(|at| at <= now) {
+            self.checkpoint();
+            if let Err(error) = self.sync_all() {
+                self.start_failing(error);
+            }
+        }
+    }
+
+    /// Makes durable what is written.
+    fn sync_all(&mut self) -> io::Result<()> {
+        let Some(segment) = self.current.clone().filter(|_| self.tail.unsynced_bytes() > 0) else { return Ok(()) };
+        if self.sync_file(&segment).is_err() {
+            return self.move_on();
+        }
+        self.publish(&segment, Marks::default(), self.tail.written(), true);
+        Ok(())
+    }
+
+    /// Writes down from where on records count, if that has changed.
+    fn checkpoint(&mut self) {
+        let low_water = self.shared.table().low_water();
+        if low_water > self.checkpointed {
+            self.checkpointed = low_water;
+            self.commit(vec![self.own_request(low_water, Durability::Written)]);
+        }
+    }
+
+    fn own_request(&self, low_water: Lsn, durability: Durability) -> Request {
+        let payload = Payload::from(low_water.0.to_le_bytes().to_vec());
+        let bytes = record_bytes(payload.bytes()) as u64;
+        self.shared.stats.queue_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let (reply, _) = super::Ticket::new();
+        Request { kind: Kind::Checkpoint, epoch: 0, side: None, payload, durability, reply }
+    }
+
+    /// Ends the log so that the next start can tell that it ended well: with a synced checkpoint.
+    fn finish(mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        // What came in between the last batch and now.
+        let late = self.requests.try_iter().filter_map(|message| match message {
+            Message::Append(request) => Some(request),
+            Message::Close => None,
+        });
+        let mut last: Vec<_> = late.collect();
+        if self.failing.is_some() && self.move_on().is_ok() {
+            self.shared.failure.clear();
+        }
+        let low_water = self.shared.table().low_water();
+        last.push(self.own_request(low_water, Durability::Synced));
+        self.commit(last);
+    }
+}
