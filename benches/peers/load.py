@@ -42,7 +42,8 @@ class Load:
 def run(workload: Workload, folder: Path, port: int, seconds: int, cpus: set[int]) -> Load:
     """Loads a contender for some seconds."""
     url = f"{'https' if workload.tls else 'http'}://127.0.0.1:{port}{workload.path}"
-    seen = h2load(workload, folder, url, seconds, cpus) if workload.streams else wrk(workload, folder, url, seconds, cpus)
+    take = h2load if workload.streams or workload.rate else wrk
+    seen = take(workload, folder, url, seconds, cpus)
     if seen.bytes < seen.requests * workload.answer_bytes:
         raise Failed(f"{seen.bytes} bytes are too few for {seen.requests} answers")
     return seen
@@ -73,8 +74,14 @@ def wrk(workload: Workload, folder: Path, url: str, seconds: int, cpus: set[int]
 def h2load(workload: Workload, folder: Path, url: str, seconds: int, cpus: set[int]) -> Load:
     log = folder / "h2load.log"
     log.unlink(missing_ok=True)
-    command = ["h2load", "-t1", f"-c{workload.connections}", f"-m{workload.streams}", f"-D{seconds}", f"--log-file={log}", url]
-    output = execute(command, cpus)
+    command = ["h2load", "-t1", f"-c{workload.connections}", f"-D{seconds}", f"--log-file={log}"]
+    if workload.rate:
+        body = folder / "body"
+        body.write_bytes(b"a" * workload.body_bytes)
+        command += ["--h1", f"--rps={workload.rate // workload.connections}", f"--data={body}"]
+    else:
+        command.append(f"-m{workload.streams}")
+    output = execute([*command, url], cpus)
     counts = re.search(r"requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed, (\d+) errored", output.stdout)
     if output.returncode != 0 or not counts:
         raise Failed(f"h2load: {output.stdout}{output.stderr}")

@@ -3,10 +3,12 @@
 mod checker;
 mod client;
 mod crash;
+mod full_disk;
 mod history;
 mod isolation;
 mod planted;
 mod service;
+mod tail;
 mod world;
 
 pub(crate) use history::Entry;

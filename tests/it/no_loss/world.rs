@@ -1,7 +1,9 @@
 //! The router between two services, with clients that write through it; everything can be killed and comes back.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -9,12 +11,15 @@ use serde_json::Value;
 
 use super::checker::{Verdict, check};
 use super::client::Clients;
-use super::history::{Gap, History, Parked};
+use super::history::{Gap, History, Parked, Write};
 use super::service::{Service, Side};
-use crate::support::router::{Router, Setup};
+use crate::support::message::Message;
+use crate::support::router::Router;
 
 /// How long everything that is on its way may take to arrive once all are well: the longest back-off and some.
 const DRAIN: Duration = Duration::from_secs(60);
+
+const ADDRESSES: [&str; 6] = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2"];
 
 /// What a route says about copies, besides what every test needs.
 pub(crate) struct World {
@@ -44,11 +49,35 @@ pub(crate) fn routes(legacy: &str, modern: &str, copies: &str) -> String {
 
 impl World {
     pub(crate) fn start(first: &str, copies: &str, arguments: &[&str]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_banyan")), first, copies, arguments)
+    }
+
+    /// Starts it with its state on a file system of so many bytes, which is gone with the process.
+    pub(crate) fn start_on_disk(first: &str, copies: &str, arguments: &[&str], bytes: u64) -> Self {
+        let mut command = Command::new("unshare");
+        // Whoever is not root mounts in a namespace of users, too.
+        if !rustix::process::getuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let script = "mount -t tmpfs -o size=\"$1\" tmpfs state && shift && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh", &bytes.to_string(), env!("CARGO_BIN_EXE_banyan")]);
+        Self::start_by(command, first, copies, arguments)
+    }
+
+    /// Starts two services, and the router between them by a command that ends with its path.
+    fn start_by(mut command: Command, first: &str, copies: &str, arguments: &[&str]) -> Self {
         let logs = tempfile::tempdir().unwrap();
         let [legacy, modern] = [Side::Legacy, Side::Modern].map(|side| Service::start(logs.path(), side));
-        let setup = Setup::routes(routes(&legacy.address, &modern.address, copies)).flags(stage(first));
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let routes = routes(&legacy.address, &modern.address, copies);
+        for (folder, text) in [("flags", stage(first)), ("routes", routes)] {
+            fs::create_dir(directory.path().join(folder)).unwrap();
+            fs::write(directory.path().join(folder).join("test.yaml"), text).unwrap();
+        }
+        fs::create_dir(directory.path().join("state")).unwrap();
+        command.args(["serve", "--log-format", "json"]).args(ADDRESSES).args(arguments);
         Self {
-            router: setup.arguments(arguments).start(),
+            router: Router::run(command, directory),
             legacy,
             modern,
             is_strict: copies.contains("strict"),
@@ -56,6 +85,19 @@ impl World {
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             _logs: logs,
         }
+    }
+
+    /// Writes a value, which is the number of the write.
+    pub(crate) fn put(&self, entity: &str, id: u64) -> Message {
+        self.put_large(entity, id, 0)
+    }
+
+    /// The same with so many bytes more.
+    pub(crate) fn put_large(&self, entity: &str, id: u64, bytes: usize) -> Message {
+        let more = if bytes == 0 { String::new() } else { format!(",\"more\":\"{}\"", "x".repeat(bytes)) };
+        let body = format!("{{\"id\":{id}{more}}}");
+        let head = format!("PUT /items/{entity} HTTP/1.1\r\nhost: a.example\r\nx-write: {id}\r\n");
+        self.router.exchange(format!("{head}content-length: {}\r\n\r\n{body}", body.len()))
     }
 
     /// Kills the router.
@@ -66,7 +108,7 @@ impl World {
 
     /// Starts it again on what it left, at other addresses.
     pub(crate) fn resume(&mut self) {
-        let mut arguments = vec!["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2"];
+        let mut arguments = ADDRESSES.to_vec();
         arguments.extend(self.arguments.iter().map(|argument| &**argument));
         self.router = self.router.again(&arguments);
     }
@@ -107,9 +149,9 @@ impl World {
     }
 
     /// Everything that is known now.
-    pub(crate) fn history(&self, clients: &Clients) -> History {
+    pub(crate) fn look(&self, writes: Vec<Write>) -> History {
         History {
-            writes: clients.writes(),
+            writes,
             sides: [self.legacy.entries(), self.modern.entries()],
             parked: self.parked().into_iter().map(|key| Parked { key }).collect(),
             gaps: self.gaps().into_iter().map(|entity| Gap { entity }).collect(),
@@ -121,7 +163,7 @@ impl World {
     /// Drains and checks.
     pub(crate) fn verdict(&mut self, clients: &Clients) -> Verdict {
         self.drain();
-        check(&self.history(clients))
+        check(&self.look(clients.writes()))
     }
 }
 
