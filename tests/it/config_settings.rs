@@ -101,6 +101,8 @@ fn the_command_line_reaches_every_setting() {
         "--debounce-ms=5",
         "--dns-interval-ms=500",
         "--last-good",
+        "--journal-bytes-max=100000000",
+        "--journal-key=journal.key",
         "--limit=head_bytes_max=65536",
         "--limit=drain_timeout_ms=5",
     ]));
@@ -131,6 +133,8 @@ fn the_command_line_reaches_every_setting() {
         debounce_ms: 5,
         dns_interval_ms: 500,
         last_good: true,
+        journal_bytes_max: 100_000_000,
+        journal_key: Some("journal.key".into()),
         limits,
     };
     assert_eq!(settings, expected);
@@ -167,6 +171,8 @@ poll_ms: 1
 debounce_ms: 2
 dns_interval_ms: 300
 last_good: on
+journal_bytes_max: 50000000
+journal_key: j.key
 limits: {head_bytes_max: 1000, fields_max: 10}
 ";
     let options = given(&["--workers=2", "--via=edge", "--limit=fields_max=20", "--last-good=off"]);
@@ -199,6 +205,8 @@ limits: {head_bytes_max: 1000, fields_max: 10}
         debounce_ms: 2,
         dns_interval_ms: 300,
         last_good: false,
+        journal_bytes_max: 50_000_000,
+        journal_key: Some("j.key".into()),
         limits,
     };
     assert_eq!(settings, expected);

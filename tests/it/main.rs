@@ -10,6 +10,7 @@ mod config_files;
 mod config_schema;
 mod config_settings;
 mod container;
+mod copies;
 mod decisions;
 mod decisions_partial;
 mod demo;
