@@ -23,7 +23,7 @@ def asked(origin: int) -> int:
 def pending(admin: int) -> int:
     """Copies that have not arrived."""
     with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=10) as answer:
-        found = re.findall(r"^banyan_copies_pending\\S* (\\d+)", answer.read().decode(), re.MULTILINE)
+        found = re.findall(r"^banyan_copies_pending\S* (\d+)", answer.read().decode(), re.MULTILINE)
     return sum(map(int, found))
 
 
