@@ -33,7 +33,6 @@ pub mod explain;
 pub mod listen;
 
 pub mod forward;
-pub mod journal;
 pub mod mirror;
 pub mod proxy;
 

@@ -15,7 +15,7 @@ use crate::head::{Policy, TraceMode};
 use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::listen::{self, Offer, Sockets, Transport};
-use crate::mirror;
+use crate::mirror::{self, courier};
 use crate::network;
 use crate::observe::{self, AccessLog, LogOptions, Metrics};
 use crate::proxy;
@@ -69,6 +69,7 @@ pub(crate) struct Router {
     /// Ends it.
     pub lifecycle: Lifecycle,
     workers: proxy::Workers,
+    courier: courier::Handle,
     control: control::Handle,
     access_log: Option<Arc<AccessLog>>,
 }
@@ -135,11 +136,15 @@ impl Router {
         let hands = sockets.deal(settings.workers.get())?;
         let tls = server_tls(settings, &sockets, successor.is_some())?;
         let mirror::Opened { mirror, elders: _ } = mirror::open(mirror_plan(settings))?;
-        let mirror = Some(mirror);
-        let options = proxy::Options { tls: tls.clone(), mirror, ..proxy_options(settings, access_log.clone())? };
+        courier::count(&mirror)?;
+        let copied = Some(Arc::clone(&mirror));
+        let options = proxy::Options { tls: tls.clone(), mirror: copied, ..proxy_options(settings, access_log.clone())? };
         let health = Arc::new(HealthRegistry::default());
         health.follow(&store.snapshot().upstreams);
         let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
+        let (courier_store, courier_metrics, phases) = (Arc::clone(&store), Arc::clone(&metrics), lifecycle.subscribe());
+        let courier = courier::Plan { mirror, store: courier_store, metrics: courier_metrics, phases };
+        let courier = courier::start(courier)?;
         let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
         let control = control::start(ControlPlan { health, tls, named, findings, standing, ..plan })?;
         if let Some(successor) = successor {
@@ -148,7 +153,7 @@ impl Router {
         offer_sockets(settings, &sockets, &lifecycle, control.admin_door())?;
         // Last, so that whoever waits for this line finds everything in place.
         announce(&sockets, settings);
-        Ok(Self { sockets, store, lifecycle, workers, control, access_log })
+        Ok(Self { sockets, store, lifecycle, workers, courier, control, access_log })
     }
 
     /// Waits until it has drained.
@@ -157,6 +162,7 @@ impl Router {
         self.sockets.close_clients();
         self.workers.join();
         self.lifecycle.advance(Phase::Aborting);
+        self.courier.join();
         self.control.join();
         if let Some(log) = self.access_log.and_then(Arc::into_inner) {
             log.finish(LOG_PATIENCE);

@@ -15,6 +15,7 @@ mod http1;
 mod http2;
 mod pool;
 mod request;
+mod rewrite;
 mod stream;
 
 #[cfg(test)]
@@ -26,4 +27,5 @@ pub use connection::{ResponseBody, ResponseCut};
 pub use endpoint::Lease;
 pub use pool::{Exchanged, Exchanging, ForwardError, Pool};
 pub use request::UpstreamRequest;
+pub use rewrite::rewrite;
 pub use stream::Tunnel;

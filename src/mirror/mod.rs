@@ -1,7 +1,9 @@
 //! Owns the copies of writes: captured by the workers, kept by the journal, delivered by the courier. It never changes an answer's
 //! bytes, and nothing of it is on the way of a request that is not copied.
 
+mod board;
 mod capture;
+pub mod courier;
 mod destination;
 mod fields;
 mod kept;
@@ -10,6 +12,7 @@ mod naming;
 mod open;
 mod record;
 mod shared;
+mod tables;
 mod writing;
 
 pub use capture::{Copying, INLINE_BYTES_MAX, NotKept};

@@ -102,6 +102,8 @@ pub struct Settlement {
     pub destination: Box<str>,
     /// The write.
     pub id: CopyId,
+    /// The number of the intent that comes to its end; a replay of the write has another one.
+    pub intent: u64,
     /// How.
     pub how: Settled,
     /// [`lane`] of what it is about as the intent had it, or of its target.
@@ -272,6 +274,7 @@ impl Settlement {
         let mut to = Writer(Vec::with_capacity(64));
         to.text(&self.destination);
         to.u128(self.id.0);
+        to.u64(self.intent);
         to.u8(self.how as u8);
         to.u64(self.lane);
         to.0.into()
@@ -286,6 +289,7 @@ impl Settlement {
         Ok(Self {
             destination: from.text()?,
             id: CopyId(from.u128()?),
+            intent: from.u64()?,
             how: match from.u8()? {
                 1 => Settled::Delivered,
                 2 => Settled::Rejected,
@@ -391,7 +395,8 @@ mod tests {
             created: Some("17".into()),
         };
         assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome));
-        let end = Settlement { destination: "o".into(), id: CopyId(7), how: Settled::Parked, lane: lane("order:17") };
+        let (how, lane) = (Settled::Parked, lane("order:17"));
+        let end = Settlement { destination: "o".into(), id: CopyId(7), intent: 3, how, lane };
         assert_eq!(Settlement::decode(&end.encode()), Ok(end));
         let fence = Fence { destination: "o".into(), entity: "e".into(), epoch: 3 };
         assert_eq!(Fence::decode(&fence.encode()), Ok(fence));

@@ -11,10 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use super::board::Board;
 use super::destination::Destination;
 use super::kept::Vault;
 use super::marker::{KEY_BYTES, Marker};
 use super::record::{Fence, Gap, Intent};
+use super::tables::Tables;
 use crate::journal::{AppendError, Durability, Journal, Kind, Lsn, Ticket};
 
 /// Bytes of bodies that all requests under way may keep together; above it writes are not copied.
@@ -25,6 +27,8 @@ const GENERATION_BITS: u32 = 40;
 const KEY_FILE: &str = "mirror.key";
 /// The file with the number of the run, beside the journals.
 const RUN_FILE: &str = "run";
+/// The side tables, beside the journals.
+const TABLES_FILE: &str = "tables.redb";
 
 /// How copies are kept.
 #[derive(Debug)]
@@ -47,6 +51,8 @@ pub struct Mirror {
     vault: Option<Vault>,
     run: u64,
     counts: Counts,
+    tables: Tables,
+    board: Board,
 }
 
 /// What the workers count.
@@ -88,12 +94,24 @@ impl Mirror {
             vault: plan.vault,
             run: next_run(dir)?,
             counts: Counts::default(),
+            tables: Tables::open(&dir.join(TABLES_FILE)).map_err(io::Error::other)?,
+            board: Board::default(),
         }))
     }
 
     /// The journal.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// The side tables.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Where courier and operators meet.
+    pub fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Makes and checks marks.

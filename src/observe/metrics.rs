@@ -56,9 +56,15 @@ impl Metrics {
     /// Registers a worker and makes its shard.
     pub fn worker(&self) -> Arc<WorkerMetrics> {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        let shard = WorkerMetrics::new(workers.len(), Arc::clone(&self.legs), Arc::clone(&self.upstreams));
+        // The courier's shards come first.
+        let shard = WorkerMetrics::new(workers.len() + 1, Arc::clone(&self.legs), Arc::clone(&self.upstreams));
         workers.push(Arc::new(shard));
         Arc::clone(&workers[workers.len() - 1])
+    }
+
+    /// Makes the courier's shard, of which only the connections to upstreams are shown.
+    pub fn courier(&self) -> Arc<WorkerMetrics> {
+        Arc::new(WorkerMetrics::new(0, Arc::clone(&self.legs), Arc::clone(&self.upstreams)))
     }
 
     /// Panics caught by all workers; each cost one request.

@@ -24,7 +24,7 @@ use super::underway::{Forward, Refused};
 use super::view::View;
 use crate::decision::Decision;
 use crate::fault::Fault;
-use crate::forward::{ClientBody, RequestBody, Tap};
+use crate::forward::{self, ClientBody, RequestBody, Tap};
 use crate::head::answer::Afterwards;
 use crate::head::{self, Facts, Upgrade, answer};
 use crate::limits::Limit;
@@ -170,7 +170,7 @@ impl Received {
             exchange.copied(copying);
             body = body.tapped(Rc::clone(copying) as Rc<dyn Tap>);
         }
-        match outgoing::rewrite(&mut parts, &mut added, &upstream.upstream().rewrite) {
+        match forward::rewrite(&mut parts, &mut added, &upstream.upstream().rewrite) {
             Ok(()) => Ok(Outbound { exchange, upstream, head: parts, added, sent, body, takes_interim, copying }),
             Err(fault) => Err(refused(exchange, fault)),
         }

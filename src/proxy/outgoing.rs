@@ -2,8 +2,7 @@
 
 use http::header::SEC_WEBSOCKET_KEY;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Method};
 use hyper::upgrade::OnUpgrade;
 
 use super::carrier::Carrier;
@@ -12,7 +11,7 @@ use super::view::View;
 use crate::decision::Decision;
 use crate::fault::Fault;
 use crate::head::{Added, Facts, ForwardContext, Upgrade, names, request, websocket};
-use crate::upstream::{Rewrite, Upstream};
+use crate::upstream::Upstream;
 
 /// What is kept of a request once its head is on its way.
 pub(super) struct Sent {
@@ -84,29 +83,6 @@ pub(super) fn prepare(
     let is_usual = client.is_none() && accept.is_none() && set_cookie.is_none() && shown_decision.is_none();
     let rest = (!is_usual).then(|| Box::new(SentRest { client, accept, set_cookie, shown_decision }));
     Ok((Sent { method: parts.method.clone(), asked, rest }, added))
-}
-
-/// Changes what the upstream wants changed; without a rewrite the target stays as it is, byte for byte.
-pub(super) fn rewrite(parts: &mut Parts, added: &mut Added, rewrite: &Rewrite) -> Result<(), Fault> {
-    for name in &rewrite.remove_headers {
-        parts.headers.remove(name);
-        added.remove(name);
-    }
-    for (name, value) in &rewrite.set_headers {
-        added.remove(name);
-        parts.headers.insert(name, value.clone());
-    }
-    let prefix = rewrite.path_prefix.as_ref().and_then(|(from, to)| {
-        let rest = parts.uri.path().strip_prefix(&**from)?;
-        (rest.is_empty() || rest.starts_with('/') || from.ends_with('/')).then_some((rest, to))
-    });
-    if let Some((rest, to)) = prefix {
-        let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
-        let query = parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
-        let target = PathAndQuery::try_from(format!("{to}{slash}{rest}{query}"));
-        parts.uri = Uri::from(target.map_err(|_| Fault::RequestMalformed)?);
-    }
-    Ok(())
 }
 
 fn random() -> [u8; 24] {

@@ -1,0 +1,71 @@
+//! Owns what the courier shows of itself, and what operators ask of it; neither waits for the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How one destination stands, as far as the courier knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// When the oldest copy that has not come to its end was admitted, in milliseconds since the epoch.
+    pub oldest_unix_ms: Option<u64>,
+    /// Bytes of the copies that were read from the journal and have not come to their end.
+    pub bytes: u64,
+    /// `closed`, `open`, `half-open` or `paused`.
+    pub breaker: &'static str,
+    /// Why nothing goes, where that is so.
+    pub trouble: Option<String>,
+    /// Copies that have come to their end since the start.
+    pub ended: Ended,
+    /// Attempts that failed since the start.
+    pub failures: u64,
+}
+
+/// Copies that have come to their end, by how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// The destination has them.
+    pub delivered: u64,
+    /// The primary rejected them.
+    pub rejected: u64,
+    /// An unknown outcome was resolved by reading the primary.
+    pub resolved: u64,
+    /// Set aside for a person.
+    pub parked: u64,
+    /// Of those, by a change of sides.
+    pub superseded: u64,
+    /// Their records could not be read.
+    pub unreadable: u64,
+}
+
+/// Where courier and operators meet.
+#[derive(Debug, Default)]
+pub struct Board {
+    standings: Mutex<BTreeMap<Box<str>, Standing>>,
+    resumed: Mutex<BTreeSet<Box<str>>>,
+}
+
+impl Board {
+    /// How a destination stands.
+    pub fn standing(&self, destination: &str) -> Standing {
+        self.standings().get(destination).cloned().unwrap_or_default()
+    }
+
+    /// Shows how a destination stands.
+    pub(super) fn show(&self, destination: &str, standing: Standing) {
+        self.standings().insert(destination.into(), standing);
+    }
+
+    /// Asks the courier to try a destination at once.
+    pub(super) fn resume(&self, destination: &str) {
+        self.resumed.lock().unwrap_or_else(PoisonError::into_inner).insert(destination.into());
+    }
+
+    /// Whether somebody asked for that; asking is over then.
+    pub(super) fn take_resumed(&self, destination: &str) -> bool {
+        self.resumed.lock().unwrap_or_else(PoisonError::into_inner).remove(destination)
+    }
+
+    fn standings(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Standing>> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,462 @@
+//! Owns the delivery to one destination: it reads the journal, starts attempts as the schedule, the breaker and the pace allow, and
+//! writes down how copies came to their end.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::Courier;
+use super::deliver::{Attempt, Blame, End, blocking};
+use super::patience::{Breaker, Pace, back_off_ms};
+use super::scan::Scan;
+use super::schedule::{Job, Schedule};
+use super::told::Told;
+use crate::clock;
+use crate::journal::{Durability, Kind, Lsn, ReadError};
+use crate::mirror::board::{Ended, Standing};
+use crate::mirror::destination::Destination;
+use crate::mirror::record::{Body, Class, Intent, Settled, Settlement};
+use crate::mirror::tables::{Parked, Story};
+use crate::route::PathTemplate;
+use crate::snapshot::CopyRules;
+
+/// Attempts under way at the same time.
+const IN_FLIGHT_MAX: usize = 32;
+/// Bytes of bodies that they may hold together; one copy may always go.
+const IN_FLIGHT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Copies a second while a backlog is worked off.
+const PER_S_MAX: u32 = 500;
+/// What has waited longer is a backlog, in milliseconds.
+const BACKLOG_MS: u64 = 1_000;
+/// Before the next try of what could not be sent for a reason of our own, in milliseconds.
+const UNSENT_MS: u64 = 1_000;
+/// Lanes whose fences are remembered as read; beyond, they are read again.
+const FENCES_READ_MAX: usize = 65_536;
+
+/// The delivery to one destination.
+pub(super) struct Dispatch {
+    courier: Rc<Courier>,
+    destination: Arc<Destination>,
+    scan: Scan,
+    schedule: Schedule,
+    breaker: Breaker,
+    pace: Pace,
+    tasks: JoinSet<(Job, End)>,
+    under_way: HashMap<Id, Job>,
+    under_way_bytes: u64,
+    /// The count of fences of each lane when the journal was last read to its end.
+    fences_read: HashMap<u64, u64>,
+    /// Nothing below is needed any more; the courier reads it.
+    low: Rc<Cell<Lsn>>,
+    trouble: Option<String>,
+    ended: Ended,
+    failures: u64,
+    /// Rules for routes that the files no longer have.
+    no_rules: Arc<CopyRules>,
+}
+
+/// Whether an attempt may begin.
+enum May {
+    Begin,
+    /// The journal must be read to its end first.
+    ReadFirst,
+    Not,
+}
+
+impl Dispatch {
+    pub(super) fn new(courier: &Rc<Courier>, destination: Arc<Destination>, low: Rc<Cell<Lsn>>) -> Self {
+        let path = PathTemplate::parse("/{*rest}").expect("a template that is written here");
+        let scan = Scan::new(courier.mirror.journal(), &destination.name);
+        Self {
+            courier: Rc::clone(courier),
+            destination,
+            scan,
+            schedule: Schedule::default(),
+            breaker: Breaker::default(),
+            pace: Pace::new(PER_S_MAX),
+            tasks: JoinSet::new(),
+            under_way: HashMap::new(),
+            under_way_bytes: 0,
+            fences_read: HashMap::new(),
+            low,
+            trouble: None,
+            ended: Ended::default(),
+            failures: 0,
+            no_rules: Arc::new(CopyRules::new(path)),
+        }
+    }
+
+    /// Delivers until the courier ends; attempts under way are waited for then.
+    pub(super) async fn run(mut self) {
+        let mut written = self.courier.mirror.journal().written();
+        loop {
+            let ends = self.courier.ends.get();
+            if ends && self.tasks.is_empty() {
+                break;
+            }
+            let more = self.read();
+            if !ends {
+                self.begin_attempts();
+            }
+            self.show();
+            if more {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.conclude(done),
+                _ = written.changed() => {}
+                () = self.courier.ticks.notified() => {}
+            }
+            while let Some(done) = self.tasks.try_join_next_with_id() {
+                self.conclude(done);
+            }
+        }
+    }
+
+    /// Reads some of the journal; says whether there is more.
+    fn read(&mut self) -> bool {
+        let journal = self.courier.mirror.journal();
+        let more = self.scan.read(journal, &mut self.schedule);
+        let gaps = self.scan.take_gaps();
+        if !gaps.is_empty()
+            && let Err(error) = self.courier.mirror.tables().add_gaps(&gaps)
+        {
+            tracing::error!(%error, gaps = gaps.len(), "gaps could not be kept");
+        }
+        self.note_low();
+        more
+    }
+
+    fn note_low(&self) {
+        let position = self.scan.position();
+        self.low.set(self.schedule.oldest().map_or(position, |oldest| oldest.min(position)));
+    }
+
+    /// Starts what may go.
+    fn begin_attempts(&mut self) {
+        if self.courier.mirror.board().take_resumed(&self.destination.name) {
+            self.breaker.hurry();
+        }
+        loop {
+            match self.may_begin() {
+                May::Begin => self.begin(),
+                May::ReadFirst => while self.read() {},
+                May::Not => break,
+            }
+        }
+    }
+
+    fn may_begin(&mut self) -> May {
+        let now_ms = clock::now_ms();
+        if !self.scan.is_complete() || self.tasks.len() >= IN_FLIGHT_MAX {
+            return May::Not;
+        }
+        let Some(job) = self.schedule.head(now_ms) else { return May::Not };
+        if !self.tasks.is_empty() && self.under_way_bytes + job.bytes > IN_FLIGHT_BYTES_MAX {
+            return May::Not;
+        }
+        if !is_sent(job) {
+            return May::Begin;
+        }
+        let is_backlog = self.courier.mirror.unix_ms().saturating_sub(job.unix_ms) > BACKLOG_MS;
+        let (lane, created) = (job.lane, job.lane_created);
+        if !self.breaker.admits(now_ms) {
+            return May::Not;
+        }
+        if is_backlog && !self.pace.admits(now_ms) {
+            self.breaker.unasked();
+            return May::Not;
+        }
+        for lane in [Some(lane), created].into_iter().flatten() {
+            // First the attempt, then the look at the fences: whoever fences does it the other way round.
+            self.destination.begin(lane);
+        }
+        let is_new = |(lane, count): (u64, u64)| self.fences_read.get(&lane).copied().unwrap_or(0) != count;
+        let counts = [Some(lane), created].map(|lane| lane.map(|lane| (lane, self.destination.fences(lane))));
+        if counts.iter().flatten().any(|count| is_new(*count)) {
+            for lane in [Some(lane), created].into_iter().flatten() {
+                self.destination.end(lane);
+            }
+            self.breaker.unasked();
+            if self.fences_read.len() >= FENCES_READ_MAX {
+                self.fences_read.clear();
+            }
+            self.fences_read.extend(counts.into_iter().flatten());
+            return May::ReadFirst;
+        }
+        May::Begin
+    }
+
+    /// Starts an attempt.
+    fn begin(&mut self) {
+        let Some(job) = self.schedule.take() else { return };
+        self.under_way_bytes += job.bytes;
+        let (courier, no_rules) = (Rc::clone(&self.courier), Arc::clone(&self.no_rules));
+        let task = {
+            let job = job.clone();
+            async move {
+                let end = attempt(&courier, &no_rules, &job).await;
+                (job, end)
+            }
+        };
+        let handle = self.tasks.spawn_local(task);
+        self.under_way.insert(handle.id(), job);
+    }
+
+    /// Sees to an attempt that is over.
+    fn conclude(&mut self, done: Result<(Id, (Job, End)), JoinError>) {
+        let (id, end) = match done {
+            Ok((id, (_, end))) => (id, end),
+            Err(error) => (error.id(), End::Unsent { why: format!("the attempt panicked: {error}") }),
+        };
+        let Some(job) = self.under_way.remove(&id) else { return };
+        self.under_way_bytes -= job.bytes;
+        if is_sent(&job) {
+            for lane in [Some(job.lane), job.lane_created].into_iter().flatten() {
+                self.destination.end(lane);
+            }
+        }
+        self.follow(job, end);
+        self.note_low();
+    }
+
+    /// Does what the end of an attempt asks for.
+    fn follow(&mut self, mut job: Job, end: End) {
+        let now_ms = clock::now_ms();
+        match end {
+            End::Settled(how) => {
+                if is_sent(&job) {
+                    self.succeeded();
+                }
+                self.settle(&job, how);
+            }
+            // It is in the tables already.
+            End::Park { reason, told } => {
+                if is_sent(&job) && !told.came.is_empty() {
+                    self.succeeded();
+                } else {
+                    self.breaker.unasked();
+                }
+                self.ended.superseded += u64::from(reason == "superseded");
+                self.log_parked(&job, reason, &told);
+                self.settle(&job, Settled::Parked);
+            }
+            End::Again { blame, retry_after_ms, told } => {
+                self.failures += 1;
+                job.failures += 1;
+                let others = self.ended_others();
+                // Where others get through, it is not the destination.
+                let counts = match blame {
+                    Blame::Copy => true,
+                    Blame::Destination | Blame::Primary => job.failures > 1 && others > job.ended_before,
+                };
+                job.attempts += u32::from(counts);
+                job.ended_before = others;
+                let opened = match blame {
+                    Blame::Primary => {
+                        self.breaker.unasked();
+                        false
+                    }
+                    Blame::Destination => self.breaker.failed(job.id, true, now_ms),
+                    Blame::Copy => self.breaker.failed(job.id, false, now_ms),
+                };
+                if opened {
+                    self.trouble = Some(format!("{} {}", told.came, told.said));
+                    tracing::warn!(destination = &*self.destination.name, came = told.came, "copies wait: it fails");
+                }
+                self.schedule.put_back(&job, now_ms + back_off_ms(job.failures, retry_after_ms));
+            }
+            End::Pause(told) => {
+                self.failures += 1;
+                if self.breaker.pause(now_ms) {
+                    tracing::error!(destination = &*self.destination.name, came = told.came, "copies wait: it lets nobody in");
+                }
+                self.trouble = Some(format!("{} {}", told.came, told.said));
+                self.set_paused();
+                self.schedule.put_back(&job, 0);
+            }
+            End::Unsent { why } => {
+                self.breaker.unasked();
+                self.trouble = Some(why);
+                self.schedule.put_back(&job, now_ms + UNSENT_MS);
+            }
+        }
+    }
+
+    fn succeeded(&mut self) {
+        if self.breaker.is_paused() {
+            tracing::info!(destination = &*self.destination.name, "copies go on");
+        }
+        self.breaker.succeeded();
+        self.trouble = None;
+        self.set_paused();
+    }
+
+    fn set_paused(&self) {
+        self.destination.paused.store(self.breaker.is_paused(), std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn ended_others(&self) -> u64 {
+        self.ended.delivered + self.ended.resolved
+    }
+
+    fn log_parked(&self, job: &Job, reason: &str, told: &Told) {
+        tracing::warn!(
+            destination = &*self.destination.name,
+            copy = format!("{:032x}", job.id.0),
+            entity = job.entity.as_deref(),
+            reason,
+            came = told.came,
+            said = told.said,
+            "a copy is parked"
+        );
+    }
+
+    /// Writes down that a copy has come to its end.
+    fn settle(&mut self, job: &Job, how: Settled) {
+        match how {
+            Settled::Delivered => self.ended.delivered += 1,
+            Settled::Rejected => self.ended.rejected += 1,
+            Settled::Parked => self.ended.parked += 1,
+            Settled::Resolved => self.ended.resolved += 1,
+            Settled::Dropped => self.ended.unreadable += 1,
+        }
+        let Job { id, lsn, lane, .. } = *job;
+        let end = Settlement { destination: self.destination.name.clone(), id, intent: lsn.0, how, lane };
+        // Without it, the copy is sent once more after a restart, with the same key.
+        let appended = self.courier.mirror.append(Kind::Delivered, end.encode(), Durability::Written);
+        if let Err(error) = appended {
+            tracing::debug!(%error, "a settlement is not in the journal");
+        }
+        self.destination.settle(lane);
+        self.schedule.end(lsn);
+    }
+
+    fn show(&self) {
+        let standing = Standing {
+            oldest_unix_ms: self.schedule.oldest_unix_ms(),
+            bytes: self.schedule.bytes(),
+            breaker: self.breaker.name(),
+            trouble: self.trouble.clone(),
+            ended: self.ended,
+            failures: self.failures,
+        };
+        self.courier.mirror.board().show(&self.destination.name, standing);
+    }
+}
+
+/// Whether the destination hears of it.
+fn is_sent(job: &Job) -> bool {
+    !job.superseded && job.class != Some(Class::Rejected)
+}
+
+/// Makes one attempt; what is to be parked is in the tables when it returns.
+async fn attempt(courier: &Rc<Courier>, no_rules: &Arc<CopyRules>, job: &Job) -> End {
+    if job.class == Some(Class::Rejected) {
+        return End::Settled(Settled::Rejected);
+    }
+    let (intent, body) = match read_intent(courier, job).await {
+        Ok(read) => read,
+        Err(end) => return end,
+    };
+    let view = courier.view();
+    let rules = view.rules(&intent.route).unwrap_or(no_rules);
+    let end = if job.superseded {
+        End::Park { reason: "superseded", told: Told::ours("the other side serves what it is about now") }
+    } else if let Some(pool) = view.pool(&intent.destination) {
+        let (mirror, asker) = (&courier.mirror, &courier.asker);
+        let attempt = Attempt {
+            mirror,
+            asker,
+            view: &view,
+            rules,
+            job,
+            intent: &intent,
+            body: body.clone(),
+            destination: pool,
+        };
+        attempt.run().await
+    } else {
+        End::Unsent { why: "the files name no such upstream".to_owned() }
+    };
+    let end = match end {
+        End::Again { blame: Blame::Copy, told, .. } if job.attempts + 1 >= rules.attempts_max => {
+            End::Park { reason: "attempts", told }
+        }
+        End::Again { told, .. } if job.attempts >= rules.attempts_max => End::Park { reason: "attempts", told },
+        other => other,
+    };
+    match end {
+        End::Park { reason, told } => park(courier, job, intent, body, reason, told).await,
+        // A replay that arrived, or a copy that was parked just before the end of an earlier run.
+        End::Settled(how) if courier.mirror.tables().parked_count(&intent.destination) > 0 => {
+            let (mirror, id) = (Arc::clone(&courier.mirror), job.id);
+            let unpark = move || mirror.tables().unpark(&intent.destination, id);
+            blocking(unpark).await.map_or_else(|end| end, |_| End::Settled(how))
+        }
+        other => other,
+    }
+}
+
+/// Reads the write back.
+async fn read_intent(courier: &Courier, job: &Job) -> Result<(Intent, Bytes), End> {
+    let journal = courier.mirror.journal();
+    let failed = |why: String| End::Unsent { why };
+    let lost = |why: &dyn std::fmt::Display| {
+        tracing::error!(lsn = job.lsn.0, error = %why, "a copy cannot be read back and is given up");
+        End::Settled(Settled::Dropped)
+    };
+    let record = match journal.read(job.lsn) {
+        Ok(record) => record,
+        Err(error @ ReadError::Io(_)) => return Err(failed(error.to_string())),
+        Err(error) => return Err(lost(&error)),
+    };
+    let intent = Intent::decode(&record.payload).map_err(|error| lost(&error))?;
+    let body = match (&intent.body, job.side) {
+        (Body::Inline(parts), _) => match &**parts {
+            [only] => only.clone(),
+            many => many.concat().into(),
+        },
+        (Body::Side(_), Some(side)) => {
+            let mirror = Arc::clone(&courier.mirror);
+            match tokio::task::spawn_blocking(move || mirror.journal().read_side(side)).await {
+                Ok(Ok(body)) => body,
+                Ok(Err(error)) => {
+                    return Err(match error.kind() {
+                        std::io::ErrorKind::InvalidData | std::io::ErrorKind::NotFound => lost(&error),
+                        _ => failed(error.to_string()),
+                    });
+                }
+                Err(error) => return Err(failed(error.to_string())),
+            }
+        }
+        (Body::Side(_), None) => return Err(lost(&"its record names no side file")),
+    };
+    Ok((intent, body))
+}
+
+/// Sets a copy aside, body and all, before its settlement says so.
+async fn park(courier: &Courier, job: &Job, mut intent: Intent, body: Bytes, reason: &'static str, told: Told) -> End {
+    intent.body = Body::Inline(vec![body]);
+    intent.entity = job.entity.clone();
+    let mirror = Arc::clone(&courier.mirror);
+    let story = Story {
+        reason: reason.into(),
+        came: told.came.clone().into(),
+        said: told.said.clone().into(),
+        shape: told.shape().into(),
+        attempts: job.failures + u32::from(!job.superseded),
+        unix_ms: mirror.unix_ms(),
+        primary_status: job.status,
+        created: job.created.clone(),
+    };
+    let parked = Parked { story, intent };
+    let parking = blocking(move || mirror.tables().park(&parked)).await;
+    parking.map_or_else(|end| end, |()| End::Park { reason, told })
+}
+

@@ -1,0 +1,335 @@
+//! Owns the order in which one destination's copies are sent: which may go now, which wait for what. It does no I/O and
+//! reads no clock.
+//!
+//! A copy stands in the lane of what it is about, in the order of the journal; a create also stands in the lane of what
+//! it created, once that is known. Only the head of all its lanes may be sent, so there is one under way a lane.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::journal::{Lsn, Side};
+use crate::mirror::record::{Class, CopyId, Intent, Outcome, lane};
+
+/// Copies whose outcome is known that are kept in memory; then the scan of the journal waits.
+pub(super) const JOBS_MAX: usize = 65_536;
+/// The scan goes on when there are no more than this.
+pub(super) const JOBS_LOW: usize = JOBS_MAX / 2;
+/// Entities whose last fence is remembered; beyond, every older copy counts as fenced.
+const FENCES_MAX: usize = 65_536;
+
+/// What the schedule knows of one copy: no body, no headers.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    /// Where its intent is.
+    pub lsn: Lsn,
+    pub id: CopyId,
+    /// The side file with its body.
+    pub side: Option<Side>,
+    /// When it was admitted, in milliseconds since the epoch.
+    pub unix_ms: u64,
+    /// The size of its record and side file.
+    pub bytes: u64,
+    /// The number of its lane as [`crate::mirror::Destination`] counts it.
+    pub lane: u64,
+    /// The same of what it created.
+    pub lane_created: Option<u64>,
+    /// What it is about.
+    pub entity: Option<Box<str>>,
+    /// What became of it at the primary; `None` while nothing is known.
+    pub class: Option<Class>,
+    /// The primary's status; 0 where it gave none.
+    pub status: u16,
+    /// The id of what was created.
+    pub created: Option<Box<str>>,
+    /// Attempts that count.
+    pub attempts: u32,
+    /// How often in a row it failed, whoever was to blame.
+    pub failures: u32,
+    /// How many others had come to their end when it last failed.
+    pub ended_before: u64,
+    /// Its entity has changed sides since: it must not be sent.
+    pub superseded: bool,
+    /// What it stands in line for: the entity, or a create's path and then also the entity.
+    keys: Vec<Box<str>>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its outcome is not known.
+    Open,
+    /// It may go once it is at the head of its lanes.
+    Ready,
+    /// It may go again at this time, in milliseconds.
+    Waiting(u64),
+    UnderWay,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// In the order of the journal.
+    line: BTreeSet<Lsn>,
+    under_way: Option<Lsn>,
+}
+
+/// The copies of one destination that have not come to their end.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    jobs: BTreeMap<Lsn, Job>,
+    by_id: HashMap<CopyId, Lsn>,
+    lanes: HashMap<Box<str>, Lane>,
+    /// Heads of their lanes that may go now.
+    ready: BTreeSet<Lsn>,
+    /// Those that wait for a time.
+    waiting: BTreeSet<(u64, Lsn)>,
+    /// Copies whose outcome is open.
+    open: usize,
+    bytes: u64,
+    /// The last fence of each entity, while copies from before it may still come.
+    fences: HashMap<Box<str>, Lsn>,
+    /// Copies from before this are fenced, whatever they are about.
+    all_fenced_below: Lsn,
+}
+
+impl Schedule {
+    /// Takes a copy in; outcomes of its name are its own from now on.
+    pub(super) fn admit(&mut self, lsn: Lsn, side: Option<Side>, intent: &Intent, bytes: u64) {
+        let superseded = intent.entity.as_deref().is_some_and(|entity| self.is_fenced(entity, lsn));
+        let key: Box<str> = intent.lane_key().into();
+        self.lanes.entry(key.clone()).or_default().line.insert(lsn);
+        self.by_id.insert(intent.id, lsn);
+        self.open += 1;
+        self.bytes += bytes;
+        let job = Job {
+            lsn,
+            id: intent.id,
+            side,
+            unix_ms: intent.unix_ms,
+            bytes,
+            lane: lane(&key),
+            lane_created: None,
+            entity: intent.entity.clone(),
+            class: None,
+            status: 0,
+            created: None,
+            attempts: 0,
+            failures: 0,
+            ended_before: 0,
+            superseded,
+            keys: vec![key],
+            state: State::Open,
+        };
+        self.jobs.insert(lsn, job);
+    }
+
+    /// Notes what became of a write at its primary.
+    pub(super) fn outcome(&mut self, outcome: &Outcome) {
+        let Some(lsn) = self.by_id.get(&outcome.id).copied() else { return };
+        let Some(job) = self.jobs.get_mut(&lsn).filter(|job| job.state == State::Open) else { return };
+        job.class = Some(outcome.class);
+        job.status = outcome.status;
+        job.created.clone_from(&outcome.created);
+        if let Some(entity) = &outcome.entity
+            && job.entity.is_none()
+        {
+            job.entity = Some(entity.clone());
+            job.lane_created = Some(lane(entity));
+            self.join(lsn, entity);
+        }
+        if outcome.is_final {
+            self.close(lsn);
+        }
+    }
+
+    /// Lets a create stand in line for what it created, too.
+    fn join(&mut self, lsn: Lsn, entity: &str) {
+        let superseded = self.is_fenced(entity, lsn);
+        let lane = self.lanes.entry(entity.into()).or_default();
+        let behind = lane.line.range(lsn.next()..).next().copied();
+        lane.line.insert(lsn);
+        // Who was its head is not any more.
+        if let Some(behind) = behind {
+            self.ready.remove(&behind);
+        }
+        if let Some(job) = self.jobs.get_mut(&lsn) {
+            job.superseded |= superseded;
+            if !job.keys.iter().any(|key| **key == *entity) {
+                job.keys.push(entity.into());
+            }
+        }
+    }
+
+    /// Notes that nothing more will be known of what became of it.
+    fn close(&mut self, lsn: Lsn) {
+        if let Some(job) = self.jobs.get_mut(&lsn) {
+            job.state = State::Ready;
+            self.open -= 1;
+        }
+        self.offer(lsn);
+    }
+
+    /// Takes every open copy of an earlier run for unknown: none of their outcomes was written.
+    ///
+    /// An answer that named nothing yet is a success all the same.
+    pub(super) fn give_up_open_below(&mut self, end: Lsn) {
+        let open = self.jobs.range(..end).filter(|(_, job)| job.state == State::Open);
+        for lsn in open.map(|(lsn, _)| *lsn).collect::<Vec<_>>() {
+            if let Some(job) = self.jobs.get_mut(&lsn) {
+                job.class.get_or_insert(Class::Unknown);
+            }
+            self.close(lsn);
+        }
+    }
+
+    /// Keeps copies of an entity from before `at` from being sent.
+    pub(super) fn fence(&mut self, entity: &str, at: Lsn) {
+        if self.fences.len() >= FENCES_MAX && !self.fences.contains_key(entity) {
+            self.all_fenced_below = self.all_fenced_below.max(at);
+            tracing::error!("too many fences to remember: older copies are parked");
+        } else {
+            let fence = self.fences.entry(entity.into()).or_insert(at);
+            *fence = at.max(*fence);
+        }
+        let Some(lane) = self.lanes.get(entity) else { return };
+        for lsn in lane.line.range(..at).copied().collect::<Vec<_>>() {
+            let Some(job) = self.jobs.get_mut(&lsn) else { continue };
+            job.superseded |= job.entity.as_deref() == Some(entity);
+            // A fenced copy need not wait for a destination that fails.
+            if let (true, State::Waiting(at_ms)) = (job.superseded, job.state) {
+                self.waiting.remove(&(at_ms, lsn));
+                job.state = State::Ready;
+                self.offer(lsn);
+            }
+        }
+    }
+
+    fn is_fenced(&self, entity: &str, lsn: Lsn) -> bool {
+        lsn < self.all_fenced_below || self.fences.get(entity).is_some_and(|at| lsn < *at)
+    }
+
+    /// Forgets fences that nothing older can come for: `read_to` is how far copies were taken in.
+    pub(super) fn forget_fences(&mut self, read_to: Lsn) {
+        let oldest = self.oldest().map_or(read_to, |oldest| oldest.min(read_to));
+        self.fences.retain(|_, at| *at > oldest);
+    }
+
+    /// The copy that may go now, the oldest first; fenced and rejected ones are for ending.
+    pub(super) fn head(&mut self, now_ms: u64) -> Option<&Job> {
+        while let Some(&(at_ms, lsn)) = self.waiting.first().filter(|(at_ms, _)| *at_ms <= now_ms) {
+            self.waiting.remove(&(at_ms, lsn));
+            if let Some(job) = self.jobs.get_mut(&lsn) {
+                job.state = State::Ready;
+            }
+            self.offer(lsn);
+        }
+        self.ready.first().and_then(|lsn| self.jobs.get(lsn))
+    }
+
+    /// Takes the copy that [`Self::head`] gave: it is under way.
+    pub(super) fn take(&mut self) -> Option<Job> {
+        let lsn = self.ready.pop_first()?;
+        let job = self.jobs.get_mut(&lsn)?;
+        job.state = State::UnderWay;
+        for key in &job.keys {
+            if let Some(lane) = self.lanes.get_mut(key) {
+                lane.under_way = Some(lsn);
+            }
+        }
+        Some(job.clone())
+    }
+
+    /// Puts a copy that was under way back to its place; it may go again at `at_ms`.
+    pub(super) fn put_back(&mut self, job: &Job, at_ms: u64) {
+        self.leave_way(job.lsn);
+        let Some(known) = self.jobs.get_mut(&job.lsn) else { return };
+        // A fence may have come meanwhile.
+        let superseded = known.superseded;
+        *known = Job { superseded, state: State::Waiting(at_ms), ..job.clone() };
+        if superseded || at_ms == 0 {
+            known.state = State::Ready;
+        } else {
+            self.waiting.insert((at_ms, job.lsn));
+        }
+        // A create may have come before it meanwhile.
+        for key in &job.keys {
+            if let Some(head) = self.lanes.get(key).and_then(|lane| lane.line.first().copied()) {
+                self.offer(head);
+            }
+        }
+    }
+
+    /// Ends a copy; those behind it may go.
+    pub(super) fn end(&mut self, lsn: Lsn) -> Option<Job> {
+        self.leave_way(lsn);
+        let job = self.jobs.remove(&lsn)?;
+        if self.by_id.get(&job.id) == Some(&lsn) {
+            self.by_id.remove(&job.id);
+        }
+        self.ready.remove(&lsn);
+        self.bytes -= job.bytes;
+        match job.state {
+            State::Open => self.open -= 1,
+            State::Waiting(at_ms) => drop(self.waiting.remove(&(at_ms, lsn))),
+            State::Ready | State::UnderWay => {}
+        }
+        for key in &job.keys {
+            let Some(lane) = self.lanes.get_mut(key) else { continue };
+            lane.line.remove(&lsn);
+            match lane.line.first().copied() {
+                Some(head) => self.offer(head),
+                None => drop(self.lanes.remove(key)),
+            }
+        }
+        Some(job)
+    }
+
+    /// Ends the copy whose intent has this number and name, as a settlement in the journal says.
+    pub(super) fn end_settled(&mut self, lsn: Lsn, id: CopyId) {
+        if self.jobs.get(&lsn).is_some_and(|job| job.id == id) {
+            self.end(lsn);
+        }
+    }
+
+    fn leave_way(&mut self, lsn: Lsn) {
+        let Some(job) = self.jobs.get_mut(&lsn).filter(|job| job.state == State::UnderWay) else { return };
+        job.state = State::Ready;
+        for key in &job.keys {
+            if let Some(lane) = self.lanes.get_mut(key).filter(|lane| lane.under_way == Some(lsn)) {
+                lane.under_way = None;
+            }
+        }
+    }
+
+    /// Makes a copy ready to go if nothing stands before it.
+    fn offer(&mut self, lsn: Lsn) {
+        let Some(job) = self.jobs.get(&lsn).filter(|job| job.state == State::Ready) else { return };
+        let first = |key: &Box<str>| {
+            self.lanes.get(key).is_some_and(|lane| lane.under_way.is_none() && lane.line.first() == Some(&lsn))
+        };
+        if job.keys.iter().all(first) {
+            self.ready.insert(lsn);
+        }
+    }
+
+    /// The oldest copy that has not come to its end.
+    pub(super) fn oldest(&self) -> Option<Lsn> {
+        self.jobs.first_key_value().map(|(lsn, _)| *lsn)
+    }
+
+    /// When the oldest was admitted, in milliseconds since the epoch.
+    pub(super) fn oldest_unix_ms(&self) -> Option<u64> {
+        self.jobs.first_key_value().map(|(_, job)| job.unix_ms)
+    }
+
+    /// Copies whose outcome is known.
+    pub(super) fn closed(&self) -> usize {
+        self.jobs.len() - self.open
+    }
+
+    /// Bytes of the records of all copies known.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests;

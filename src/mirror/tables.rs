@@ -1,0 +1,310 @@
+//! Owns the side tables of the journal: parked copies, gaps, and the map of ids. Every change is durable when it returns, and every
+//! call blocks the thread for a disk.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redb::{Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use super::record::{CopyId, Gap, Intent};
+
+/// Copies of writes that are set aside, by destination and name: the story as JSON behind its length, then the intent.
+const PARKED: TableDefinition<'_, (&str, u128), &[u8]> = TableDefinition::new("parked");
+/// Writes that are not copied, by destination, time and checksum: the gap as the journal has it.
+const GAPS: TableDefinition<'_, (&str, u64, u64), &[u8]> = TableDefinition::new("gaps");
+/// Gaps ever seen, by destination.
+const GAP_COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("gap_counts");
+/// The id on one side by the id on the other: route, the side that is known, the other side, the id that is known.
+const IDS: TableDefinition<'_, (&str, &str, &str, &str), &str> = TableDefinition::new("ids");
+
+/// Bytes of memory for pages.
+const CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// Copies that may be parked, over all destinations; when there are more, nothing is parked and the courier waits.
+pub const PARKED_MAX: u64 = 100_000;
+/// Bytes that parked copies may take, bodies included.
+pub const PARKED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Gaps that are kept of a destination; the oldest go first, all are counted.
+pub const GAPS_MAX: u64 = 10_000;
+
+/// Why a copy was parked, for the person who is to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// In a word: `refused`, `attempts`, `conflict`, `superseded`, `unknown_outcome`, `unreadable`.
+    pub reason: Box<str>,
+    /// The status or fault of the last attempt; empty without one.
+    pub came: Box<str>,
+    /// What the destination said, shortened.
+    pub said: Box<str>,
+    /// The same with what differs from copy to copy left out.
+    pub shape: Box<str>,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// When, in milliseconds since the epoch.
+    pub unix_ms: u64,
+    /// The primary's status; 0 where it gave none.
+    pub primary_status: u16,
+    /// The id that the primary gave to what was created.
+    pub created: Option<Box<str>>,
+}
+
+/// A parked copy.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// Why.
+    pub story: Story,
+    /// The write, its body included.
+    pub intent: Intent,
+}
+
+impl Parked {
+    /// Names what belongs together: the same route, answer and shape of error at the same destination.
+    pub fn group(&self) -> String {
+        let Story { reason, came, shape, .. } = &self.story;
+        let text = [&*self.intent.destination, &*self.intent.route, reason, came, shape].join("\n");
+        format!("{:016x}", super::lane(&text))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let story = serde_json::to_vec(&self.story).unwrap_or_default();
+        let mut bytes = u32::try_from(story.len()).unwrap_or(0).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&story);
+        for part in self.intent.encode() {
+            bytes.extend_from_slice(&part);
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (story, intent) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let intent = Intent::decode(&bytes::Bytes::copy_from_slice(intent)).ok()?;
+        Some(Self { story: serde_json::from_slice(story).ok()?, intent })
+    }
+}
+
+/// Why the tables cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The file cannot be opened, read or written.
+    #[error("the journal's tables: {0}")]
+    Redb(Box<redb::Error>),
+    /// So many copies are parked that no more fit.
+    #[error("{PARKED_MAX} copies are parked, or their bodies take {PARKED_BYTES_MAX} bytes; replay or drop some")]
+    Full,
+}
+
+impl<E: Into<redb::Error>> From<E> for TableError {
+    fn from(error: E) -> Self {
+        Self::Redb(Box::new(error.into()))
+    }
+}
+
+/// The side tables.
+#[derive(Debug)]
+pub struct Tables {
+    database: Database,
+    sums: Mutex<Sums>,
+}
+
+/// What would take a walk over the tables to know.
+#[derive(Debug, Default)]
+struct Sums {
+    parked: HashMap<Box<str>, u64>,
+    parked_bytes: u64,
+    gaps: HashMap<Box<str>, u64>,
+}
+
+impl Tables {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// When it is damaged, another process has it, or the disk fails.
+    pub fn open(path: &Path) -> Result<Self, TableError> {
+        // While this process hands over, the one that takes over has them open, too.
+        let mode = ConcurrencyMode::MultiWriter;
+        let database = Builder::new().set_cache_size(CACHE_BYTES).set_concurrency_mode(mode).create(path)?;
+        let begun = database.begin_write()?;
+        begun.open_table(PARKED)?;
+        begun.open_table(GAPS)?;
+        begun.open_table(IDS)?;
+        begun.open_table(GAP_COUNTS)?;
+        begun.commit()?;
+        let mut sums = Sums::default();
+        let reading = database.begin_read()?;
+        for entry in reading.open_table(PARKED)?.iter()? {
+            let (key, value) = entry?;
+            *sums.parked.entry(key.value().0.into()).or_default() += 1;
+            sums.parked_bytes += value.value().len() as u64;
+        }
+        for entry in reading.open_table(GAP_COUNTS)?.iter()? {
+            let (key, count) = entry?;
+            sums.gaps.insert(key.value().into(), count.value());
+        }
+        drop(reading);
+        Ok(Self { database, sums: Mutex::new(sums) })
+    }
+
+    fn sums(&self) -> MutexGuard<'_, Sums> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies parked of a destination.
+    pub fn parked_count(&self, destination: &str) -> u64 {
+        self.sums().parked.get(destination).copied().unwrap_or(0)
+    }
+
+    /// Gaps ever seen of a destination.
+    pub fn gap_count(&self, destination: &str) -> u64 {
+        self.sums().gaps.get(destination).copied().unwrap_or(0)
+    }
+
+    /// Sets a copy aside; one of the same name is replaced.
+    ///
+    /// # Errors
+    /// When there is no room or the disk fails.
+    pub fn park(&self, parked: &Parked) -> Result<(), TableError> {
+        let bytes = parked.encode();
+        let mut sums = self.sums();
+        if sums.parked.values().sum::<u64>() >= PARKED_MAX || sums.parked_bytes + bytes.len() as u64 > PARKED_BYTES_MAX
+        {
+            return Err(TableError::Full);
+        }
+        let key = (&*parked.intent.destination, parked.intent.id.0);
+        let begun = self.database.begin_write()?;
+        let before = begun.open_table(PARKED)?.insert(key, &*bytes)?.map(|before| before.value().len() as u64);
+        begun.commit()?;
+        sums.parked_bytes = (sums.parked_bytes + bytes.len() as u64).saturating_sub(before.unwrap_or(0));
+        *sums.parked.entry(key.0.into()).or_default() += u64::from(before.is_none());
+        Ok(())
+    }
+
+    /// Takes a copy out; says whether it was there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn unpark(&self, destination: &str, id: CopyId) -> Result<bool, TableError> {
+        let mut sums = self.sums();
+        if sums.parked.get(destination).is_none_or(|count| *count == 0) {
+            return Ok(false);
+        }
+        let begun = self.database.begin_write()?;
+        let before = begun.open_table(PARKED)?.remove((destination, id.0))?.map(|before| before.value().len() as u64);
+        begun.commit()?;
+        let Some(bytes) = before else { return Ok(false) };
+        sums.parked_bytes = sums.parked_bytes.saturating_sub(bytes);
+        if let Some(count) = sums.parked.get_mut(destination) {
+            *count = count.saturating_sub(1);
+        }
+        Ok(true)
+    }
+
+    /// Walks over the parked copies, by destination and name, until `visit` says stop.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn each_parked(&self, mut visit: impl FnMut(Parked) -> bool) -> Result<(), TableError> {
+        for entry in self.database.begin_read()?.open_table(PARKED)?.iter()? {
+            // What another version wrote stays for that one.
+            if let Some(parked) = Parked::decode(entry?.1.value())
+                && !visit(parked)
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The parked copies of this name; a write may have more than one destination.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn parked(&self, id: CopyId) -> Result<Vec<Parked>, TableError> {
+        let names: Vec<Box<str>> = self.sums().parked.keys().cloned().collect();
+        let table = self.database.begin_read()?.open_table(PARKED)?;
+        let mut found = Vec::new();
+        for name in &names {
+            found.extend(table.get((&**name, id.0))?.and_then(|value| Parked::decode(value.value())));
+        }
+        Ok(found)
+    }
+
+    /// Keeps gaps, as payloads of the journal; one that is known already does not count again.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn add_gaps(&self, payloads: &[bytes::Bytes]) -> Result<(), TableError> {
+        let mut sums = self.sums();
+        let begun = self.database.begin_write()?;
+        let mut counts = HashMap::new();
+        {
+            let (mut gaps, mut kept) = (begun.open_table(GAPS)?, begun.open_table(GAP_COUNTS)?);
+            for payload in payloads {
+                let Ok(gap) = Gap::decode(payload) else { continue };
+                let hash = payload.iter().fold(0, |hash: u64, byte| hash.rotate_left(5) ^ u64::from(*byte));
+                let hash = hash ^ super::lane(&gap.target);
+                if gaps.insert((&*gap.destination, gap.unix_ms, hash), &**payload)?.is_some() {
+                    continue;
+                }
+                let count = counts.entry(gap.destination.clone());
+                let count = count.or_insert_with(|| sums.gaps.get(&gap.destination).copied().unwrap_or(0));
+                *count += 1;
+                kept.insert(&*gap.destination, *count)?;
+                if *count > GAPS_MAX {
+                    let range = (&*gap.destination, 0, 0)..=(&*gap.destination, u64::MAX, u64::MAX);
+                    let oldest = gaps.range(range)?.next().transpose()?.map(|(key, _)| (key.value().1, key.value().2));
+                    if let Some((unix_ms, hash)) = oldest {
+                        gaps.remove((&*gap.destination, unix_ms, hash))?;
+                    }
+                }
+            }
+        }
+        begun.commit()?;
+        sums.gaps.extend(counts);
+        Ok(())
+    }
+
+    /// The newest gaps of all destinations, at most `limit` of each.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn gaps(&self, limit: usize) -> Result<Vec<Gap>, TableError> {
+        let names: Vec<Box<str>> = self.sums().gaps.keys().cloned().collect();
+        let table = self.database.begin_read()?.open_table(GAPS)?;
+        let mut found = Vec::new();
+        for name in &names {
+            for entry in table.range((&**name, 0, 0)..=(&**name, u64::MAX, u64::MAX))?.rev().take(limit) {
+                found.extend(Gap::decode(entry?.1.value()).ok());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Notes that what one side calls `here` the other calls `there`, both ways.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn pair_ids(&self, route: &str, here: (&str, &str), there: (&str, &str)) -> Result<(), TableError> {
+        let begun = self.database.begin_write()?;
+        {
+            let mut ids = begun.open_table(IDS)?;
+            ids.insert((route, here.0, there.0, here.1), there.1)?;
+            ids.insert((route, there.0, here.0, there.1), here.1)?;
+        }
+        begun.commit()?;
+        Ok(())
+    }
+
+    /// What the side `to` calls what the side `from` calls `id`; `None` when nothing else is known.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn id_at(&self, route: &str, from: &str, to: &str, id: &str) -> Result<Option<String>, TableError> {
+        let table = self.database.begin_read()?.open_table(IDS)?;
+        Ok(table.get((route, from, to, id))?.map(|there| there.value().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
