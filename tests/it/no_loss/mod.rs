@@ -13,4 +13,4 @@ mod world;
 
 pub(crate) use history::Entry;
 pub(crate) use service::{Service, Side};
-pub(crate) use world::{World, routes, stage};
+pub(crate) use world::{MARK, World, routes, stage};
