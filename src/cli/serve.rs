@@ -135,15 +135,20 @@ impl Router {
         let access_log = start_access_log(settings, &metrics)?;
         let hands = sockets.deal(settings.workers.get())?;
         let tls = server_tls(settings, &sockets, successor.is_some())?;
-        let mirror::Opened { mirror, elders: _ } = mirror::open(mirror_plan(settings))?;
+        let mirror::Opened { mirror, elders } = mirror::open(mirror_plan(settings))?;
         courier::count(&mirror)?;
+        metrics.show_copies(Arc::clone(&mirror) as _);
         let copied = Some(Arc::clone(&mirror));
-        let options = proxy::Options { tls: tls.clone(), mirror: copied, ..proxy_options(settings, access_log.clone())? };
+        let options =
+            proxy::Options { tls: tls.clone(), mirror: copied, ..proxy_options(settings, access_log.clone())? };
         let health = Arc::new(HealthRegistry::default());
         health.follow(&store.snapshot().upstreams);
         let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
-        let (courier_store, courier_metrics, phases) = (Arc::clone(&store), Arc::clone(&metrics), lifecycle.subscribe());
-        let courier = courier::Plan { mirror, store: courier_store, metrics: courier_metrics, phases };
+        let (courier_store, courier_metrics, phases) =
+            (Arc::clone(&store), Arc::clone(&metrics), lifecycle.subscribe());
+        let bytes_max = settings.journal_bytes_max;
+        let courier =
+            courier::Plan { mirror, elders, bytes_max, store: courier_store, metrics: courier_metrics, phases };
         let courier = courier::start(courier)?;
         let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
         let control = control::start(ControlPlan { health, tls, named, findings, standing, ..plan })?;

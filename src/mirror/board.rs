@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
+
 /// How one destination stands, as far as the courier knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -21,7 +23,7 @@ pub struct Standing {
 }
 
 /// Copies that have come to their end, by how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Ended {
     /// The destination has them.
     pub delivered: u64,
@@ -35,6 +37,20 @@ pub struct Ended {
     pub superseded: u64,
     /// Their records could not be read.
     pub unreadable: u64,
+}
+
+impl Ended {
+    /// The counts by their names.
+    pub(super) fn by_name(&self) -> [(&'static str, u64); 6] {
+        [
+            ("delivered", self.delivered),
+            ("rejected", self.rejected),
+            ("resolved", self.resolved),
+            ("parked", self.parked),
+            ("superseded", self.superseded),
+            ("unreadable", self.unreadable),
+        ]
+    }
 }
 
 /// Where courier and operators meet.

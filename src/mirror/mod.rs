@@ -10,18 +10,25 @@ mod kept;
 mod marker;
 mod naming;
 mod open;
+mod outside;
 mod record;
 mod shared;
 mod tables;
 mod writing;
 
+pub use board::{Board, Ended, Standing};
 pub use capture::{Copying, INLINE_BYTES_MAX, NotKept};
 pub use destination::Destination;
 pub use fields::Unreadable;
 pub use kept::{Vault, keep, reveal, show};
 pub use marker::{HOPS_MAX, KEY_BYTES, Marked, Marker};
 pub use open::{MirrorError, OpenPlan, Opened, open, open_elder};
+pub use outside::{
+    CopiesStatus, DestinationStatus, Edit, GapEntry, JournalStatus, ORDER_COPIES_MAX, OrderError, ParkedCopy,
+    ParkedEntry, ParkedGroup, Which, id_of, name_of,
+};
 pub use record::{
     Body, Class, CopyId, Fence, Gap, Intent, Outcome, Settled, Settlement, destination as destination_of, lane,
 };
 pub use shared::{Counts, Mirror, MirrorPlan};
+pub use tables::{GAPS_MAX, PARKED_BYTES_MAX, PARKED_MAX, Parked, Story, TableError, Tables};

@@ -32,12 +32,12 @@ impl Page {
         self.text
     }
 
-    fn family(&mut self, family: Family) -> &mut Self {
+    pub(super) fn family(&mut self, family: Family) -> &mut Self {
         self.head = Some(family);
         self
     }
 
-    fn sample(&mut self, family: Family, suffix: &str, labels: Labels<'_>, value: impl Display) {
+    pub(super) fn sample(&mut self, family: Family, suffix: &str, labels: Labels<'_>, value: impl Display) {
         if let Some(head) = self.head.take() {
             self.head(head);
         }
@@ -65,7 +65,7 @@ impl Page {
     }
 
     /// Writes a family that has one sample.
-    fn single(&mut self, family: Family, labels: Labels<'_>, value: impl Display) {
+    pub(super) fn single(&mut self, family: Family, labels: Labels<'_>, value: impl Display) {
         self.family(family).sample(family, "", labels, value);
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::exposition;
 use super::leg::{LegKey, LegMetrics, LegName};
 use super::series::Registry;
-use super::{CertificateMetrics, ControlMetrics, HealthSource, Tally, UpstreamMetrics, WorkerMetrics};
+use super::{CertificateMetrics, ControlMetrics, CopiesSource, HealthSource, Tally, UpstreamMetrics, WorkerMetrics};
+use super::{copies, exposition};
 
 /// The most series of legs: 10,000 routes of two legs. A series is at most some 2 KiB of memory a worker.
 const LEGS_MAX: usize = 20_000;
@@ -30,6 +30,7 @@ pub struct Metrics {
     legs: Arc<Registry<LegName, LegMetrics>>,
     upstreams: Arc<Registry<Box<str>, UpstreamMetrics>>,
     health: OnceLock<Arc<dyn HealthSource>>,
+    copies: OnceLock<Arc<dyn CopiesSource>>,
 }
 
 impl Metrics {
@@ -45,12 +46,18 @@ impl Metrics {
             legs: Arc::new(Registry::new(LEGS_MAX, other.into())),
             upstreams: Arc::new(Registry::new(UPSTREAMS_MAX, OTHER.into())),
             health: OnceLock::new(),
+            copies: OnceLock::new(),
         })
     }
 
     /// Shows the health of endpoints from now on; the first source stays.
     pub fn show_health(&self, source: Arc<dyn HealthSource>) {
         self.health.get_or_init(|| source);
+    }
+
+    /// Shows how copies stand from now on; the first source stays.
+    pub fn show_copies(&self, source: Arc<dyn CopiesSource>) {
+        self.copies.get_or_init(|| source);
     }
 
     /// Registers a worker and makes its shard.
@@ -102,6 +109,9 @@ impl Metrics {
         exposition::tls(&mut page, &self.certificates, &workers);
         exposition::upstreams(&mut page, &upstreams);
         exposition::health(&mut page, &self.health.get().map(|source| source.upstreams()).unwrap_or_default());
+        if let Some(source) = self.copies.get() {
+            copies::copies(&mut page, &source.figures());
+        }
         exposition::legs(&mut page, &legs);
         exposition::losses(&mut page, self.access_lines_dropped.value(), self.log_lines_dropped.value());
         page.into_text()

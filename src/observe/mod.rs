@@ -6,6 +6,7 @@
 mod access;
 mod cell;
 mod control;
+mod copies;
 mod escape;
 mod exposition;
 mod health;
@@ -22,6 +23,7 @@ mod worker;
 pub use access::{AccessLog, AccessRecord, AccessWriter, LogFormat, timestamp};
 pub use cell::{Counter, Gauge, Tally};
 pub use control::{ControlMetrics, Reload, STALE_REASONS};
+pub use copies::{CopiesFigures, CopiesSource, DestinationFigures, JournalFigures};
 pub use health::{EndpointStatus, HealthSource, UpstreamStatus};
 pub use leg::{LegKey, LegMetrics};
 pub use logging::{LogGuard, LogOptions, LoggingError, init as init_logging, subscriber as log_subscriber};

@@ -11,6 +11,7 @@ mod config_schema;
 mod config_settings;
 mod container;
 mod copies;
+mod copies_delivery;
 mod decisions;
 mod decisions_partial;
 mod demo;

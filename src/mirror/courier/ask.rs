@@ -164,4 +164,3 @@ async fn read(body: &mut ResponseBody, watch: &Watch, idle_ms: u32, bytes_max: u
     }
     Ok((kept.into(), true))
 }
-

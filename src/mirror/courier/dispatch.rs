@@ -14,12 +14,13 @@ use super::deliver::{Attempt, Blame, End, blocking};
 use super::patience::{Breaker, Pace, back_off_ms};
 use super::scan::Scan;
 use super::schedule::{Job, Schedule};
+use super::source::Source;
 use super::told::Told;
 use crate::clock;
 use crate::journal::{Durability, Kind, Lsn, ReadError};
 use crate::mirror::board::{Ended, Standing};
 use crate::mirror::destination::Destination;
-use crate::mirror::record::{Body, Class, Intent, Settled, Settlement};
+use crate::mirror::record::{Body, Class, Gap, Intent, Settled, Settlement};
 use crate::mirror::tables::{Parked, Story};
 use crate::route::PathTemplate;
 use crate::snapshot::CopyRules;
@@ -40,6 +41,7 @@ const FENCES_READ_MAX: usize = 65_536;
 /// The delivery to one destination.
 pub(super) struct Dispatch {
     courier: Rc<Courier>,
+    source: Source,
     destination: Arc<Destination>,
     scan: Scan,
     schedule: Schedule,
@@ -68,11 +70,17 @@ enum May {
 }
 
 impl Dispatch {
-    pub(super) fn new(courier: &Rc<Courier>, destination: Arc<Destination>, low: Rc<Cell<Lsn>>) -> Self {
+    pub(super) fn new(
+        courier: &Rc<Courier>,
+        source: Source,
+        destination: Arc<Destination>,
+        low: Rc<Cell<Lsn>>,
+    ) -> Self {
         let path = PathTemplate::parse("/{*rest}").expect("a template that is written here");
-        let scan = Scan::new(courier.mirror.journal(), &destination.name);
+        let scan = Scan::new(source.journal(), &destination.name);
         Self {
             courier: Rc::clone(courier),
+            source,
             destination,
             scan,
             schedule: Schedule::default(),
@@ -92,13 +100,16 @@ impl Dispatch {
 
     /// Delivers until the courier ends; attempts under way are waited for then.
     pub(super) async fn run(mut self) {
-        let mut written = self.courier.mirror.journal().written();
+        let mut written = self.source.journal().written();
         loop {
             let ends = self.courier.ends.get();
             if ends && self.tasks.is_empty() {
                 break;
             }
             let more = self.read();
+            if self.source.is_elder() && self.scan.is_complete() && self.schedule.oldest().is_none() {
+                break;
+            }
             if !ends {
                 self.begin_attempts();
             }
@@ -120,8 +131,7 @@ impl Dispatch {
 
     /// Reads some of the journal; says whether there is more.
     fn read(&mut self) -> bool {
-        let journal = self.courier.mirror.journal();
-        let more = self.scan.read(journal, &mut self.schedule);
+        let more = self.scan.read(self.source.journal(), &mut self.schedule);
         let gaps = self.scan.take_gaps();
         if !gaps.is_empty()
             && let Err(error) = self.courier.mirror.tables().add_gaps(&gaps)
@@ -196,11 +206,11 @@ impl Dispatch {
     fn begin(&mut self) {
         let Some(job) = self.schedule.take() else { return };
         self.under_way_bytes += job.bytes;
-        let (courier, no_rules) = (Rc::clone(&self.courier), Arc::clone(&self.no_rules));
+        let (courier, source) = (Rc::clone(&self.courier), self.source.clone());
         let task = {
-            let job = job.clone();
+            let (no_rules, job) = (Arc::clone(&self.no_rules), job.clone());
             async move {
-                let end = attempt(&courier, &no_rules, &job).await;
+                let end = attempt(&courier, &source, &no_rules, &job).await;
                 (job, end)
             }
         };
@@ -230,17 +240,19 @@ impl Dispatch {
         let now_ms = clock::now_ms();
         match end {
             End::Settled(how) => {
-                if is_sent(&job) {
-                    self.succeeded();
+                match how {
+                    Settled::Delivered | Settled::Resolved => self.succeeded(),
+                    _ => self.unasked(&job),
                 }
                 self.settle(&job, how);
             }
             // It is in the tables already.
             End::Park { reason, told } => {
-                if is_sent(&job) && !told.came.is_empty() {
-                    self.succeeded();
+                // Whoever answers is well.
+                if told.came.is_empty() {
+                    self.unasked(&job)
                 } else {
-                    self.breaker.unasked();
+                    self.succeeded()
                 }
                 self.ended.superseded += u64::from(reason == "superseded");
                 self.log_parked(&job, reason, &told);
@@ -259,7 +271,7 @@ impl Dispatch {
                 job.ended_before = others;
                 let opened = match blame {
                     Blame::Primary => {
-                        self.breaker.unasked();
+                        self.unasked(&job);
                         false
                     }
                     Blame::Destination => self.breaker.failed(job.id, true, now_ms),
@@ -274,14 +286,18 @@ impl Dispatch {
             End::Pause(told) => {
                 self.failures += 1;
                 if self.breaker.pause(now_ms) {
-                    tracing::error!(destination = &*self.destination.name, came = told.came, "copies wait: it lets nobody in");
+                    tracing::error!(
+                        destination = &*self.destination.name,
+                        came = told.came,
+                        "copies wait: it lets nobody in"
+                    );
                 }
                 self.trouble = Some(format!("{} {}", told.came, told.said));
                 self.set_paused();
                 self.schedule.put_back(&job, 0);
             }
             End::Unsent { why } => {
-                self.breaker.unasked();
+                self.unasked(&job);
                 self.trouble = Some(why);
                 self.schedule.put_back(&job, now_ms + UNSENT_MS);
             }
@@ -295,6 +311,13 @@ impl Dispatch {
         self.breaker.succeeded();
         self.trouble = None;
         self.set_paused();
+    }
+
+    /// The destination did not hear of an attempt that it was asked by.
+    fn unasked(&mut self, job: &Job) {
+        if is_sent(job) {
+            self.breaker.unasked();
+        }
     }
 
     fn set_paused(&self) {
@@ -317,6 +340,19 @@ impl Dispatch {
         );
     }
 
+    /// Leaves a gap for a copy that cannot be read back.
+    fn leave_gap(&self, job: &Job) {
+        self.courier.mirror.leave_gap(&Gap {
+            destination: self.destination.name.clone(),
+            route: Box::default(),
+            entity: job.entity.clone(),
+            method: Box::default(),
+            target: Box::default(),
+            reason: "unreadable".into(),
+            unix_ms: job.unix_ms,
+        });
+    }
+
     /// Writes down that a copy has come to its end.
     fn settle(&mut self, job: &Job, how: Settled) {
         match how {
@@ -324,12 +360,15 @@ impl Dispatch {
             Settled::Rejected => self.ended.rejected += 1,
             Settled::Parked => self.ended.parked += 1,
             Settled::Resolved => self.ended.resolved += 1,
-            Settled::Dropped => self.ended.unreadable += 1,
+            Settled::Dropped => {
+                self.ended.unreadable += 1;
+                self.leave_gap(job);
+            }
         }
         let Job { id, lsn, lane, .. } = *job;
         let end = Settlement { destination: self.destination.name.clone(), id, intent: lsn.0, how, lane };
         // Without it, the copy is sent once more after a restart, with the same key.
-        let appended = self.courier.mirror.append(Kind::Delivered, end.encode(), Durability::Written);
+        let appended = self.source.journal().append(Kind::Delivered, 0, end.encode(), Durability::Written);
         if let Err(error) = appended {
             tracing::debug!(%error, "a settlement is not in the journal");
         }
@@ -356,11 +395,11 @@ fn is_sent(job: &Job) -> bool {
 }
 
 /// Makes one attempt; what is to be parked is in the tables when it returns.
-async fn attempt(courier: &Rc<Courier>, no_rules: &Arc<CopyRules>, job: &Job) -> End {
+async fn attempt(courier: &Rc<Courier>, source: &Source, no_rules: &Arc<CopyRules>, job: &Job) -> End {
     if job.class == Some(Class::Rejected) {
         return End::Settled(Settled::Rejected);
     }
-    let (intent, body) = match read_intent(courier, job).await {
+    let (intent, body) = match read_intent(source, job).await {
         Ok(read) => read,
         Err(end) => return end,
     };
@@ -370,16 +409,8 @@ async fn attempt(courier: &Rc<Courier>, no_rules: &Arc<CopyRules>, job: &Job) ->
         End::Park { reason: "superseded", told: Told::ours("the other side serves what it is about now") }
     } else if let Some(pool) = view.pool(&intent.destination) {
         let (mirror, asker) = (&courier.mirror, &courier.asker);
-        let attempt = Attempt {
-            mirror,
-            asker,
-            view: &view,
-            rules,
-            job,
-            intent: &intent,
-            body: body.clone(),
-            destination: pool,
-        };
+        let attempt =
+            Attempt { mirror, asker, view: &view, rules, job, intent: &intent, body: body.clone(), destination: pool };
         attempt.run().await
     } else {
         End::Unsent { why: "the files name no such upstream".to_owned() }
@@ -404,14 +435,13 @@ async fn attempt(courier: &Rc<Courier>, no_rules: &Arc<CopyRules>, job: &Job) ->
 }
 
 /// Reads the write back.
-async fn read_intent(courier: &Courier, job: &Job) -> Result<(Intent, Bytes), End> {
-    let journal = courier.mirror.journal();
+async fn read_intent(source: &Source, job: &Job) -> Result<(Intent, Bytes), End> {
     let failed = |why: String| End::Unsent { why };
     let lost = |why: &dyn std::fmt::Display| {
         tracing::error!(lsn = job.lsn.0, error = %why, "a copy cannot be read back and is given up");
         End::Settled(Settled::Dropped)
     };
-    let record = match journal.read(job.lsn) {
+    let record = match source.journal().read(job.lsn) {
         Ok(record) => record,
         Err(error @ ReadError::Io(_)) => return Err(failed(error.to_string())),
         Err(error) => return Err(lost(&error)),
@@ -423,8 +453,8 @@ async fn read_intent(courier: &Courier, job: &Job) -> Result<(Intent, Bytes), En
             many => many.concat().into(),
         },
         (Body::Side(_), Some(side)) => {
-            let mirror = Arc::clone(&courier.mirror);
-            match tokio::task::spawn_blocking(move || mirror.journal().read_side(side)).await {
+            let source = source.clone();
+            match tokio::task::spawn_blocking(move || source.journal().read_side(side)).await {
                 Ok(Ok(body)) => body,
                 Ok(Err(error)) => {
                     return Err(match error.kind() {
@@ -459,4 +489,3 @@ async fn park(courier: &Courier, job: &Job, mut intent: Intent, body: Bytes, rea
     let parking = blocking(move || mirror.tables().park(&parked)).await;
     parking.map_or_else(|end| end, |()| End::Park { reason, told })
 }
-

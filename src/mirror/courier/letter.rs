@@ -159,7 +159,8 @@ impl Writer<'_> {
 
 /// A JSON body with an id at a pointer.
 fn with_id(body: &[u8], pointer: &str, id: &str) -> Result<Bytes, Unfit> {
-    let mut json: Value = serde_json::from_slice(body).map_err(|_| Unfit("its body is no JSON, so it can carry no id"))?;
+    let mut json: Value =
+        serde_json::from_slice(body).map_err(|_| Unfit("its body is no JSON, so it can carry no id"))?;
     let (parent, name) = pointer.rsplit_once('/').ok_or(Unfit("the pointer names no member"))?;
     let members = json.pointer_mut(parent).and_then(Value::as_object_mut);
     let members = members.ok_or(Unfit("its body has no object for the id"))?;

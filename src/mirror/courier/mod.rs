@@ -9,6 +9,7 @@ mod letter;
 mod patience;
 mod scan;
 mod schedule;
+mod source;
 mod told;
 mod verdict;
 mod view;
@@ -16,6 +17,7 @@ mod view;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -26,12 +28,14 @@ use tokio::task::JoinSet;
 
 use self::ask::Asker;
 use self::dispatch::Dispatch;
+use self::source::{Elder, Elders, Source};
 use self::view::View;
+use super::destination::Destination;
 use super::record::{self, Intent, Settlement};
 use super::shared::Mirror;
 use crate::clock;
 use crate::health::HealthRegistry;
-use crate::journal::{Kind, Lsn, ReadError};
+use crate::journal::{Journal, Kind, Lsn, ReadError};
 use crate::lifecycle::Phase;
 use crate::observe::{Metrics, WorkerMetrics};
 use crate::snapshot::{Reader, Store};
@@ -48,6 +52,10 @@ const TABLE_THREADS_MAX: usize = 4;
 pub struct Plan {
     /// The journal, the tables and the destinations.
     pub mirror: Arc<Mirror>,
+    /// The directories of journals of earlier processes, the oldest first.
+    pub elders: Vec<PathBuf>,
+    /// Bytes that each of them may take.
+    pub bytes_max: u64,
     /// Where the snapshot in force is.
     pub store: Arc<Store>,
     /// Where it counts.
@@ -105,7 +113,7 @@ pub fn start(plan: Plan) -> io::Result<Handle> {
 /// The courier's life.
 async fn run(plan: Plan) {
     clock::refresh();
-    let Plan { mirror, store, metrics, phases } = plan;
+    let Plan { mirror, elders, bytes_max, store, metrics, phases } = plan;
     let (metrics, health, mut reader) = (metrics.courier(), HealthRegistry::default(), store.reader());
     let view = View::new(reader.load(), None, &health, &metrics);
     let courier = Rc::new(Courier {
@@ -118,7 +126,7 @@ async fn run(plan: Plan) {
         reader: RefCell::new(reader),
         view: RefCell::new(Rc::new(view)),
     });
-    let mut deliveries = Deliveries::new(&courier);
+    let mut deliveries = Deliveries::new(&courier, Elders::new(elders, bytes_max));
     let mut ticks = tokio::time::interval(clock::TICK);
     let mut end_ms = u64::MAX;
     for round in 0_u32.. {
@@ -167,11 +175,15 @@ struct Deliveries {
     running: JoinSet<()>,
     /// Below which number each needs nothing any more.
     lows: HashMap<Box<str>, Rc<Cell<Lsn>>>,
+    elders: Elders,
+    /// Whether all journals of earlier processes are open, so that none is passed over.
+    is_ready: bool,
 }
 
 impl Deliveries {
-    fn new(courier: &Rc<Courier>) -> Self {
-        Self { courier: Rc::clone(courier), running: JoinSet::new(), lows: HashMap::new() }
+    fn new(courier: &Rc<Courier>, elders: Elders) -> Self {
+        let (running, lows) = (JoinSet::new(), HashMap::new());
+        Self { courier: Rc::clone(courier), running, lows, elders, is_ready: false }
     }
 
     /// Starts deliveries to destinations that are new, and lets the journal forget what nobody needs.
@@ -182,6 +194,7 @@ impl Deliveries {
                 tracing::error!(%error, "a delivery broke off; restart the router to go on with it");
             }
         }
+        self.is_ready = self.is_ready || self.elders.open_all(&self.courier.mirror);
         self.start_new();
         if round.is_multiple_of(SWEEP_TICKS) {
             self.trim();
@@ -189,7 +202,7 @@ impl Deliveries {
     }
 
     fn start_new(&mut self) {
-        if self.courier.ends.get() {
+        if self.courier.ends.get() || !self.is_ready {
             return;
         }
         for destination in self.courier.mirror.destinations() {
@@ -198,7 +211,7 @@ impl Deliveries {
             }
             let low = Rc::new(Cell::new(self.courier.mirror.journal().low_water()));
             self.lows.insert(destination.name.clone(), Rc::clone(&low));
-            self.running.spawn_local(Dispatch::new(&self.courier, destination, low).run());
+            self.running.spawn_local(deliver_all(Rc::clone(&self.courier), self.elders.opened(), destination, low));
         }
     }
 
@@ -208,6 +221,9 @@ impl Deliveries {
         // Who appends has made its destination before: all that is written now has its delivery in the list.
         let written = *journal.written().borrow();
         self.start_new();
+        if self.is_ready {
+            self.elders.remove_finished();
+        }
         if !self.lows.is_empty() {
             let low = self.lows.values().map(|low| low.get()).min().unwrap_or(written);
             journal.trim(low.min(written));
@@ -219,6 +235,17 @@ impl Deliveries {
     }
 }
 
+/// Delivers to one destination: first what earlier processes have left, in their order, then what this one writes.
+async fn deliver_all(courier: Rc<Courier>, elders: Vec<Rc<Elder>>, destination: Arc<Destination>, low: Rc<Cell<Lsn>>) {
+    for elder in elders {
+        // Its own low mark: nothing of it is trimmed, it goes as a whole.
+        let source = Source::Elder(Arc::clone(&elder.journal));
+        Dispatch::new(&courier, source, Arc::clone(&destination), Rc::default()).run().await;
+    }
+    let source = Source::Own(Arc::clone(&courier.mirror));
+    Dispatch::new(&courier, source, destination, low).run().await;
+}
+
 /// Counts the copies that earlier runs have left, lane by lane, so that the first request already knows what is on its way.
 ///
 /// Blocks while it reads the journal; called once, before anything is admitted.
@@ -226,7 +253,10 @@ impl Deliveries {
 /// # Errors
 /// When the journal cannot be read.
 pub fn count(mirror: &Mirror) -> io::Result<()> {
-    let journal = mirror.journal();
+    count_in(mirror.journal(), mirror)
+}
+
+fn count_in(journal: &Journal, mirror: &Mirror) -> io::Result<()> {
     let low = journal.low_water();
     let mut cursor = journal.cursor(low);
     loop {

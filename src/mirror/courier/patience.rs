@@ -58,11 +58,15 @@ enum Gate {
     #[default]
     Closed,
     /// One may go when the time has come.
-    Open { until_ms: u64 },
+    Open {
+        until_ms: u64,
+    },
     /// One is on its way to see.
     Asking,
     /// As open, until somebody is let in.
-    Paused { until_ms: u64 },
+    Paused {
+        until_ms: u64,
+    },
     PausedAsking,
 }
 

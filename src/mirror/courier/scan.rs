@@ -133,3 +133,6 @@ impl Scan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -332,4 +332,4 @@ impl Schedule {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

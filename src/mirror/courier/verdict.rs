@@ -73,14 +73,6 @@ impl Came {
             Self::Fault(fault) => fault.as_str().to_owned(),
         }
     }
-
-    /// The status; 0 where there was none.
-    pub(super) fn status(self) -> u16 {
-        match self {
-            Self::Status(status) => status,
-            Self::Fault(_) => 0,
-        }
-    }
 }
 
 #[cfg(test)]

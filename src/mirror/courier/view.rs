@@ -28,11 +28,9 @@ impl View {
         metrics: &Arc<WorkerMetrics>,
     ) -> Self {
         registry.follow(&snapshot.upstreams);
-        let pool = |upstream: &Arc<Upstream>| {
-            match earlier.and_then(|view| view.pools.get(&upstream.name)) {
-                Some(same) if same.upstream() == upstream => Rc::clone(same),
-                changed => Rc::new(Pool::new(upstream, changed.map(|pool| &**pool), registry, metrics)),
-            }
+        let pool = |upstream: &Arc<Upstream>| match earlier.and_then(|view| view.pools.get(&upstream.name)) {
+            Some(same) if same.upstream() == upstream => Rc::clone(same),
+            changed => Rc::new(Pool::new(upstream, changed.map(|pool| &**pool), registry, metrics)),
         };
         let pools: HashMap<_, _> =
             snapshot.upstreams.iter().map(|upstream| (upstream.name.clone(), pool(upstream))).collect();

@@ -57,10 +57,12 @@ fn what_is_parked_is_there_after_a_restart_and_counted() {
     assert!(tables.unpark("orders", CopyId(1)).unwrap() && !tables.unpark("orders", CopyId(1)).unwrap());
     assert_eq!(tables.parked_count("orders"), 1);
     let mut groups = Vec::new();
-    tables.each_parked(|parked| {
-        groups.push(parked.group());
-        true
-    }).unwrap();
+    tables
+        .each_parked(|parked| {
+            groups.push(parked.group());
+            true
+        })
+        .unwrap();
     groups.dedup();
     assert_eq!(groups.len(), 2, "one a destination");
 }
