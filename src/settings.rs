@@ -23,8 +23,14 @@ pub struct Settings {
     pub listen_tls: Vec<SocketAddr>,
     /// Certificates, and what is asked of clients there.
     pub tls: ServerPlan,
-    /// Where health, readiness and metrics are served.
+    /// Where the admin API, OFREP, health, readiness and metrics are served.
     pub admin: SocketAddr,
+    /// Names in `Host` that the admin listener answers to, besides loopback and its own address.
+    pub admin_hosts: Vec<String>,
+    /// A file with tokens of the admin API, besides the one in the state directory.
+    pub admin_tokens: Option<PathBuf>,
+    /// What of the admin listener needs a token.
+    pub admin_auth: AdminAuth,
     /// The directory for what survives a restart.
     pub state: PathBuf,
     /// How many workers run; one a core unless said otherwise.
@@ -69,6 +75,16 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// What of the admin listener needs a token; health, readiness and the dashboard's own files never do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AdminAuth {
+    /// The admin API.
+    #[default]
+    Api,
+    /// Metrics and OFREP, too.
+    All,
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -96,6 +112,9 @@ impl Default for Settings {
             listen_tls: Vec::new(),
             tls: ServerPlan { alpn: Alpn::Either, ..ServerPlan::default() },
             admin: SocketAddr::from(([127, 0, 0, 1], 9901)),
+            admin_hosts: Vec::new(),
+            admin_tokens: None,
+            admin_auth: AdminAuth::default(),
             state: "state".into(),
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             access_log: Some(LogFormat::Json),

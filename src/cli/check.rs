@@ -1,5 +1,7 @@
 //! Owns the verb `check`: everything that is wrong with the files, at once.
 
+mod stale;
+
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,7 +20,14 @@ pub(super) const LONG: &str = "\
 Check the flag and route files together, as the router does before it publishes them, and show every error, warning and \
 note with its line and how to mend it. Nothing is sent to anybody.
 
-Exit code 0: the set would be published (there may be warnings). 1: it would be refused. 2: wrong usage.";
+With --stale it also looks for flags that may be removed or need somebody to look at them: expired, without an owner, or giving \
+the same to everybody for many days by what a router has kept in its state directory, else by the time of the file.
+
+Exit code 0: the set would be published (there may be warnings). 1: it would be refused. 2: wrong usage. 3: it would be published, \
+and --stale has found stale flags.";
+
+/// What the exit code says when flags are stale.
+const STALE: u8 = 3;
 
 /// The arguments of `check`.
 #[derive(Debug, Args)]
@@ -41,6 +50,15 @@ pub(super) struct CheckArgs {
     /// The same as `--format json`.
     #[arg(long)]
     json: bool,
+    /// Look for stale flags, too.
+    #[arg(long)]
+    stale: bool,
+    /// After how many days a flag that gives the same to everybody counts as stale.
+    #[arg(long, value_name = "N", default_value_t = 30, requires = "stale")]
+    stale_days: u32,
+    /// The router's state directory, for since when flags have given the same to everybody [default: state].
+    #[arg(long, env = "BANYAN_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,13 +75,18 @@ enum Shown {
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let (report, done) = check(args);
     let refused = report.has_errors();
+    let is_stale = args.stale && stale::is_any(&report);
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     match if args.json { Shown::Json } else { args.format } {
         Shown::Json => print(&report.render(Format::Json)),
         Shown::Github => print(&format!("{}{done}: {}\n", report.render(Format::Github), report.summary())),
         Shown::Text => print(&format!("{}{done}: {}\n", report.render(Format::Text { colour }), report.summary())),
     }
-    if refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
+    match (refused, is_stale) {
+        (true, _) => ExitCode::from(REFUSED),
+        (false, true) => ExitCode::from(STALE),
+        (false, false) => ExitCode::SUCCESS,
+    }
 }
 
 /// Everything found, and how much was looked at.
@@ -73,6 +96,7 @@ fn check(args: &CheckArgs) -> (Report, String) {
         routes: args.routes.clone(),
         listen: args.listen.clone(),
         settings: args.settings.clone(),
+        state: args.state.clone(),
         ..SettingOptions::default()
     };
     let settings = match settle(&options, std::iter::empty()) {
@@ -88,6 +112,9 @@ fn check(args: &CheckArgs) -> (Report, String) {
     };
     let mut outcome = compile::compile(&flags, &routes, &options, None);
     certificates(&settings, &mut outcome.report);
+    if args.stale {
+        stale::find(&flags, &settings.state, args.stale_days, &mut outcome.report);
+    }
     let files = flags.files.len() + routes.files.len();
     let done = match &outcome.draft {
         Some(draft) => format!(

@@ -9,8 +9,10 @@ mod health;
 mod history;
 mod kill;
 mod limit_names;
+mod live;
 mod options;
 mod pin;
+mod restore;
 mod schema;
 mod serve;
 mod set;
@@ -93,6 +95,12 @@ enum Command {
     /// Give one variant to everybody whose attribute has a value, in the flag's file.
     #[command(long_about = pin::LONG)]
     Pin(Box<pin::PinArgs>),
+    /// Put the rules of an earlier generation in force in the running router.
+    #[command(long_about = restore::LONG_RESTORE)]
+    Restore(restore::RestoreArgs),
+    /// End a restore: what the files say is in force again.
+    #[command(long_about = restore::LONG_RELEASE)]
+    Release(restore::ReleaseArgs),
     /// Ask the running router whether it lives, or whether it takes traffic.
     Health(health::HealthArgs),
     /// Print the JSON Schema of flag or route files.
@@ -113,6 +121,8 @@ pub fn run() -> ExitCode {
         Command::Revive(args) => kill::revive(&args),
         Command::Set(args) => set::run(&args),
         Command::Pin(args) => pin::run(&args),
+        Command::Restore(args) => restore::run(&args),
+        Command::Release(args) => restore::release(&args),
         Command::Health(args) => health::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::History(args) => history::run(&args),

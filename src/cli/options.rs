@@ -15,7 +15,7 @@ use super::settings_file;
 use crate::config::{Diagnostic, Report, Severity, did_you_mean};
 use crate::flag::Hashing;
 use crate::network::Network;
-use crate::settings::{LogFormat, Settings};
+use crate::settings::{AdminAuth, LogFormat, Settings};
 use crate::tls::Alpn;
 use crate::tls::server::{ClientAuth, ServerPlan, UnknownNames};
 
@@ -30,6 +30,7 @@ pub(super) const CLIENT_AUTHS: Choices<ClientAuth, 3> =
     [("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
 pub(super) const UNKNOWN_NAMES: Choices<UnknownNames, 2> =
     [("default", UnknownNames::Default), ("refuse", UnknownNames::Refuse)];
+pub(super) const ADMIN_AUTHS: Choices<AdminAuth, 2> = [("api", AdminAuth::Api), ("all", AdminAuth::All)];
 pub(super) const SWITCH: Choices<bool, 2> = [("on", true), ("off", false)];
 
 /// More workers than this are a slip of the finger.
@@ -78,9 +79,18 @@ pub struct SettingOptions {
     /// Networks whose connections begin with a PROXY protocol header, such as 10.0.0.0/8 [default: none].
     #[arg(long, env = "BANYAN_PROXY_PROTOCOL_FROM", value_name = "NETS", value_delimiter = ',')]
     pub proxy_protocol_from: Vec<Network>,
-    /// Where health, readiness and metrics are served [default: 127.0.0.1:9901].
+    /// Where the admin API, OFREP, health, readiness and metrics are served [default: 127.0.0.1:9901].
     #[arg(long, env = "BANYAN_ADMIN", value_name = "ADDR")]
     pub admin: Option<SocketAddr>,
+    /// A host name that the admin address answers to, besides localhost and its addresses; may repeat.
+    #[arg(long, env = "BANYAN_ADMIN_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub admin_host: Vec<String>,
+    /// A file with tokens of the admin API, besides the one in the state directory: lines of ROLE NAME SECRET.
+    #[arg(long, env = "BANYAN_ADMIN_TOKENS", value_name = "FILE")]
+    pub admin_tokens: Option<PathBuf>,
+    /// What needs a token: the admin API, or metrics and OFREP, too [default: api].
+    #[arg(long, env = "BANYAN_ADMIN_AUTH", value_name = "WHAT", value_parser = one_of(ADMIN_AUTHS))]
+    pub admin_auth: Option<AdminAuth>,
     /// The directory for what survives a restart [default: state].
     #[arg(long, env = "BANYAN_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
@@ -223,6 +233,9 @@ fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
         listen_tls,
         tls: tls(given, file, first!(http2), default.tls),
         admin: first!(admin),
+        admin_hosts: first_list(&given.admin_host, &file.admin_host, Vec::new()),
+        admin_tokens: given.admin_tokens.clone().or_else(|| file.admin_tokens.clone()),
+        admin_auth: first!(admin_auth),
         state: first!(state),
         workers: workers.unwrap_or(default.workers),
         access_log: given.access_log.or(file.access_log).map_or(default.access_log, |chosen| chosen.0),

@@ -350,6 +350,9 @@ fn control_plan(
         drain_timeout_ms: settings.limits.drain_timeout_ms,
         state_dir: Some(settings.state.clone()),
         listeners: client_listeners(sockets),
+        admin_hosts: settings.admin_hosts.clone(),
+        admin_tokens: settings.admin_tokens.clone(),
+        admin_auth: settings.admin_auth,
         ..ControlPlan::new(flags, routes, sockets.admin.try_clone()?, Arc::clone(store))
     })
 }

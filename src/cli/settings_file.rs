@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::limit_names;
 use super::options::{
-    ACCESS_LOGS, CLIENT_AUTHS, Choices, HASHINGS, INTERVAL_MAX_MS, JOURNAL_BYTES_MIN, LOG_FORMATS, SWITCH,
+    ACCESS_LOGS, ADMIN_AUTHS, CLIENT_AUTHS, Choices, HASHINGS, INTERVAL_MAX_MS, JOURNAL_BYTES_MIN, LOG_FORMATS, SWITCH,
     SettingOptions, UNKNOWN_NAMES, WORKERS_MAX, via,
 };
 use crate::config::{self, Diagnostic, Fields, FileSet, Kind, Node, Report, Text, did_you_mean};
@@ -41,6 +41,9 @@ fn settings(node: &Node, report: &mut Report) -> Option<SettingOptions> {
         tls_unknown_sni: choice(&mut fields, "tls_unknown_sni", UNKNOWN_NAMES, report),
         proxy_protocol_from: parsed_list(&mut fields, "proxy_protocol_from", "a network, such as 10.0.0.0/8", report),
         admin: parsed(&mut fields, "admin", "an address with a port, such as 127.0.0.1:9901", report),
+        admin_host: parsed_list(&mut fields, "admin_host", "a host name, such as banyan.internal", report),
+        admin_tokens: fields.text("admin_tokens", report).map(path),
+        admin_auth: choice(&mut fields, "admin_auth", ADMIN_AUTHS, report),
         state: fields.text("state", report).map(path),
         workers: fields.number("workers", 0..=WORKERS_MAX.into(), report).and_then(|n| n.try_into().ok()),
         access_log: choice(&mut fields, "access_log", ACCESS_LOGS, report),

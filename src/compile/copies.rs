@@ -16,12 +16,8 @@ const JSON: &str = "json:";
 pub(super) fn compile(doc: Option<&CopiesDoc>, path: &PathTemplate, report: &mut Report) -> CopyRules {
     let defaults = CopyRules::new(path.clone());
     let Some(doc) = doc else { return defaults };
-    let mode = [
-        ("async", CopyMode::Async),
-        ("overlap", CopyMode::Overlap),
-        ("strict", CopyMode::Strict),
-        ("sync_outcome", CopyMode::SyncOutcome),
-    ];
+    let mode = [CopyMode::Async, CopyMode::Overlap, CopyMode::Strict, CopyMode::SyncOutcome];
+    let mode = mode.map(|mode| (mode.as_str(), mode));
     let overflow = [("shed", JournalOverflow::Shed), ("fail_closed", JournalOverflow::FailClosed)];
     let rules = CopyRules {
         path: path.clone(),

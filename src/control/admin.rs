@@ -1,7 +1,7 @@
-//! Owns the admin listener: metrics, health, readiness, over sockets of their own (rule A8).
+//! Owns the admin listener: its connections over TCP and the unix socket, and which part answers (rule A8).
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,19 +12,26 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::admin_socket::AdminSocket;
 use super::answer::{self, Answer};
+use super::api::{self, Api, Caller, Gate, Role, Tokens};
 use super::dashboard;
 use super::host::AllowedHosts;
-use super::ofrep::{self, Ofrep, STREAM_AGE_MAX};
+use super::ofrep::{self, Ofrep};
 use super::readiness::Readiness;
+use super::streams::{STREAM_AGE_MAX, is_stream};
 use crate::observe::Metrics;
+use crate::settings::AdminAuth;
 use crate::snapshot::Store;
 
 /// Connections at the same time; a scraper, a prober and some people use a few.
 const CONNECTIONS_MAX: usize = 64;
+/// The same over the unix socket, kept for whoever is on the machine: a kill finds one of them free (rule A5).
+const LOCAL_CONNECTIONS_MAX: usize = 16;
 /// From accept, or from the end of an answer, to the next whole request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// After this a connection ends at its next answer, and after twice this in any case, a stream's age added: it bounds
@@ -34,6 +41,8 @@ const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The pause after the process ran out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Where Prometheus asks.
+const METRICS: &str = "/metrics";
 
 /// What the admin listener serves.
 pub(super) struct Admin {
@@ -42,14 +51,31 @@ pub(super) struct Admin {
     pub(super) store: Arc<Store>,
     pub(super) readiness: Readiness,
     pub(super) ofrep: Ofrep,
+    pub(super) api: Arc<Api>,
+    pub(super) gate: Gate,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) auth: AdminAuth,
+}
+
+/// Where a connection came in.
+enum Arrival {
+    /// Over TCP, at this address of ours.
+    Network(IpAddr),
+    /// Over the unix socket, from somebody whom the kernel vouches for.
+    Local(Caller),
 }
 
 impl Admin {
     /// Serves until it is dropped, also while the data plane drains; after a hand-over it accepts no more.
-    pub(super) async fn run(self, listener: TcpListener, mut left: watch::Receiver<bool>) {
-        let admin = Arc::new(self);
+    pub(super) async fn run(self, listener: TcpListener, socket: Option<AdminSocket>, mut left: watch::Receiver<bool>) {
+        let (tokens, admin) = (Arc::clone(&self.tokens), Arc::new(self));
+        let local = async {
+            if let Some(socket) = &socket {
+                admin.accept_local(socket).await;
+            }
+        };
         tokio::select! {
-            () = admin.accept(listener) => {}
+            ((), (), ()) = async { tokio::join!(admin.accept(listener), local, tokens.watch()) } => {}
             // An error means that nobody can leave it any more.
             Ok(_) = left.wait_for(|left| *left) => {}
         }
@@ -63,7 +89,9 @@ impl Admin {
             };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(Arc::clone(self).serve(stream, slot));
+                    if let Ok(local) = stream.local_addr() {
+                        tokio::spawn(Arc::clone(self).serve(stream, Arrival::Network(local.ip()), slot));
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener cannot accept");
@@ -73,17 +101,36 @@ impl Admin {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, _slot: OwnedSemaphorePermit) {
-        let Ok(local) = stream.local_addr() else {
-            return;
-        };
+    async fn accept_local(self: &Arc<Self>, socket: &AdminSocket) {
+        let slots = Arc::new(Semaphore::new(LOCAL_CONNECTIONS_MAX));
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                return;
+            };
+            match socket.accept().await {
+                Ok((stream, caller)) => {
+                    tokio::spawn(Arc::clone(self).serve(stream, Arrival::Local(caller), slot));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the admin socket cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve<S>(self: Arc<Self>, stream: S, arrival: Arrival, _slot: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let arrival = Arc::new(arrival);
         let streams = Arc::new(AtomicBool::new(false));
-        let is_stream = Arc::clone(&streams);
+        let streaming = Arc::clone(&streams);
         let service = service_fn(move |request| {
-            let (admin, is_stream) = (Arc::clone(&self), Arc::clone(&is_stream));
+            let (admin, arrival, streaming) = (Arc::clone(&self), Arc::clone(&arrival), Arc::clone(&streaming));
             async move {
-                let answer = admin.answer(request, local.ip()).await;
-                is_stream.fetch_or(ofrep::is_stream(&answer), Ordering::Relaxed);
+                let answer = admin.answer(request, &arrival).await;
+                streaming.fetch_or(is_stream(&answer), Ordering::Relaxed);
                 Ok::<_, Infallible>(answer)
             }
         });
@@ -101,10 +148,34 @@ impl Admin {
         }
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, local: IpAddr) -> Answer {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, arrival: &Arrival) -> Answer {
+        let (local, peer) = match arrival {
+            Arrival::Network(local) => (*local, None),
+            Arrival::Local(caller) => (Ipv4Addr::LOCALHOST.into(), Some(caller)),
+        };
         if let Some(refusal) = self.refuse_host(&request, local) {
             return refusal;
         }
+        let path = request.uri().path();
+        let is_page = !path.starts_with(api::PREFIX);
+        if let Some(refusal) = api::refuse_foreign_page(request.method(), request.headers(), is_page) {
+            return refusal;
+        }
+        if path.starts_with(api::PREFIX) {
+            return match self.gate.admit(request.headers(), peer, Role::Read) {
+                Ok(caller) => Arc::clone(&self.api).answer(request, &self.gate, &caller).await,
+                Err(refusal) => *refusal,
+            };
+        }
+        let is_guarded = self.auth == AdminAuth::All && (path == METRICS || path.starts_with(ofrep::PREFIX));
+        if is_guarded && let Err(refusal) = self.gate.admit(request.headers(), peer, Role::Read) {
+            return *refusal;
+        }
+        self.answer_openly(request).await
+    }
+
+    /// Answers what needs no token, or has shown one.
+    async fn answer_openly(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         if request.uri().path().starts_with(ofrep::PREFIX) {
             return self.ofrep.answer(request).await;
         }
@@ -114,7 +185,8 @@ impl Admin {
         match request.uri().path() {
             "/healthz" => answer::text("ok\n"),
             "/readyz" => self.ready(),
-            "/metrics" => self.render().await,
+            METRICS => self.render().await,
+            "/openapi.json" => answer::json_text(api::DOCUMENT),
             path => dashboard::answer(path, request.headers())
                 .unwrap_or_else(|| answer::problem(StatusCode::NOT_FOUND, "there is nothing here")),
         }

@@ -25,33 +25,56 @@ pub(super) fn json(body: &serde_json::Value) -> Answer {
     with(StatusCode::OK, JSON, body.to_string())
 }
 
+/// Makes an answer of JSON that is written already.
+pub(super) fn json_text(body: impl Into<Bytes>) -> Answer {
+    with(StatusCode::OK, JSON, body)
+}
+
+/// Says that the caller has what it asks for.
+pub(super) fn not_modified() -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    answer
+}
+
 pub(super) fn metrics(body: String) -> Answer {
     with(StatusCode::OK, METRICS, body)
 }
 
 /// Makes a problem whose title is the status' own.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = serde_json::json!({
-        "type": "about:blank",
-        "title": title,
-        "status": status.as_u16(),
-        "detail": detail,
-    });
+    with(status, PROBLEM, problem_body(status, detail).to_string())
+}
+
+/// Makes a problem with a code for scripts.
+pub(super) fn coded(status: StatusCode, code: &str, detail: &str) -> Answer {
+    let mut body = problem_body(status, detail);
+    body["code"] = code.into();
     with(status, PROBLEM, body.to_string())
+}
+
+fn problem_body(status: StatusCode, detail: &str) -> serde_json::Value {
+    let title = status.canonical_reason().unwrap_or_default();
+    serde_json::json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail})
 }
 
 /// Makes a problem after which the connection ends, as its bytes cannot be trusted any more.
 pub(super) fn fatal(status: StatusCode, detail: &str) -> Answer {
-    header(problem(status, detail), CONNECTION, HeaderValue::from_static("close"))
+    closing(problem(status, detail))
+}
+
+/// Ends the connection after an answer.
+pub(super) fn closing(answer: Answer) -> Answer {
+    with_header(answer, CONNECTION, HeaderValue::from_static("close"))
 }
 
 pub(super) fn method_not_allowed() -> Answer {
     let answer = problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
-    header(answer, ALLOW, HeaderValue::from_static("GET, HEAD"))
+    with_header(answer, ALLOW, HeaderValue::from_static("GET, HEAD"))
 }
 
-fn header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
+/// Sets a field.
+pub(super) fn with_header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
     answer.headers_mut().insert(name, value);
     answer
 }

@@ -6,7 +6,9 @@
 //! in time; `scribe` writes overrides and history. Operators' orders are carried out on the threads that give them.
 
 mod admin;
+mod admin_socket;
 mod answer;
+mod api;
 mod archive;
 mod break_glass;
 mod certificates;
@@ -23,12 +25,14 @@ mod plan;
 mod publications;
 mod publisher;
 mod readiness;
+mod rehearsal;
 mod reload;
 mod report;
 mod resolver;
 mod scribe;
 mod signals;
 mod standing;
+mod streams;
 mod verdict;
 mod watcher;
 
@@ -44,12 +48,15 @@ use tokio::sync::watch;
 use crate::config::FileSet;
 use crate::observe::Reload;
 
+pub use admin_socket::NAME as ADMIN_SOCKET_FILE;
+pub use api::OWN_FILE as ADMIN_TOKEN_FILE;
 pub use break_glass::NAME as BREAK_GLASS_FILE;
 pub use history::{Action, Entry, ReadHistory, read_history};
 pub use last_good::last_good;
 pub use operator::Operator;
-pub use overrides::{Command, Durable, Order, Receipt, Refusal, Source};
+pub use overrides::{Command, Durable, Order, Receipt, Refusal, Source, parse_lasts};
 pub use plan::ControlPlan;
+pub use rehearsal::{Moved, Rehearsal};
 pub use report::{
     AskedCertificate, Asking, EndpointReport, Evidence, FindingReport, FlagReport, FlagUse, InForce, Known, LegReport,
     Listener, ListenerKind, Problem, ReloadReport, Reporter, RouteReport, Stale, StaleReason, StaleRule, StatusReport,
@@ -59,6 +66,8 @@ pub use resolver::resolve_names;
 pub use standing::Standing;
 
 use admin::Admin;
+use admin_socket::AdminSocket;
+use api::{Api, Gate, Tokens};
 use certificates::Certificates;
 use checker::{Bell, Checker};
 use history::Event;
@@ -71,6 +80,7 @@ use readiness::Readiness;
 use reload::Reloader;
 use resolver::Resolver;
 use scribe::Scribe;
+use streams::Streams;
 use watcher::Watcher;
 
 /// The most threads that wait for name servers and render metrics.
@@ -211,14 +221,9 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
     let readiness = Readiness { lifecycle: plan.lifecycle.clone(), resolver: resolver.clone() };
     let reporter = report::start(&mut plan, Arc::clone(&publications), operator.clone(), readiness.clone(), address);
     plan.admin.set_nonblocking(true)?;
+    let admin = make_admin(&mut plan, address, &publications, &operator, readiness, reporter.clone())?;
     let listener = tokio::net::TcpListener::from_std(plan.admin)?;
-    let admin = Admin {
-        hosts: AllowedHosts::new(address.ip(), plan.admin_hosts),
-        metrics: Arc::clone(&plan.metrics),
-        store: Arc::clone(&plan.store),
-        readiness,
-        ofrep: Ofrep::new(Arc::clone(&plan.store), publications.status(), &plan.lifecycle, reporter.clone()),
-    };
+    let socket = plan.state_dir.as_deref().and_then(open_socket);
     let signals = plan.signals.then(signals::Signals::new).transpose()?;
     let mut watcher =
         plan.watch.then(|| Watcher::new([plan.flags_dir.as_path(), &plan.routes_dir], Arc::clone(&mailbox)));
@@ -250,7 +255,7 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
         names: resolver.run(plan.store, Arc::clone(&mailbox), Duration::from_millis(dns_interval_ms.into())),
         signals: signals::run(signals, plan.lifecycle.clone(), Arc::clone(&mailbox), operator.clone()),
         deadline: signals::drain_deadline(plan.lifecycle, plan.drain_timeout_ms),
-        admin: admin.run(listener, left),
+        admin: admin.run(listener, socket, left),
         report: reporter.clone().run(),
     };
     let (look_out, ended) = mpsc::channel();
@@ -264,6 +269,38 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
     ];
     let (status, look_out) = (publications.status(), Some(look_out));
     Ok(Handle { address, mailbox, status, stop, door: AdminDoor(door), operator, reporter, scribe, look_out, threads })
+}
+
+/// Makes what answers on the admin listener.
+fn make_admin(
+    plan: &mut ControlPlan,
+    address: SocketAddr,
+    publications: &Publications,
+    operator: &Operator,
+    readiness: Readiness,
+    reporter: Reporter,
+) -> io::Result<Admin> {
+    let tokens = Arc::new(Tokens::open(plan.state_dir.as_deref(), plan.admin_tokens.take())?);
+    // One for all: streams leave room for other connections together.
+    let streams = Streams::new(plan.lifecycle.clone());
+    Ok(Admin {
+        hosts: AllowedHosts::new(address.ip(), std::mem::take(&mut plan.admin_hosts)),
+        metrics: Arc::clone(&plan.metrics),
+        store: Arc::clone(&plan.store),
+        readiness,
+        ofrep: Ofrep::new(Arc::clone(&plan.store), publications.status(), streams.clone(), reporter),
+        api: Api::new(operator.clone(), publications.status(), plan.state_dir.clone(), streams),
+        gate: Gate::new(Arc::clone(&tokens)),
+        tokens,
+        auth: plan.admin_auth,
+    })
+}
+
+/// Opens the unix socket; without it the API is there over TCP alone.
+fn open_socket(state_dir: &std::path::Path) -> Option<AdminSocket> {
+    let opened = AdminSocket::open(state_dir);
+    // A path too long for a unix socket or a full disk must not keep the router from serving.
+    opened.map_err(|error| tracing::warn!(%error, "no admin socket in the state directory")).ok()
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

@@ -14,11 +14,11 @@ use super::scribe::Scribe;
 
 /// Carries out orders; any number of threads may hold one.
 #[derive(Debug, Clone)]
-pub struct Operator(Arc<Shared>);
+pub struct Operator(pub(super) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
-    publications: Arc<Publications>,
+pub(super) struct Shared {
+    pub(super) publications: Arc<Publications>,
     scribe: Arc<Scribe>,
     mailbox: Arc<Mailbox>,
     resolver: Resolver,
@@ -53,28 +53,27 @@ impl Operator {
     /// # Errors
     /// When the order does not fit what is in force; nothing has changed then.
     pub fn execute(&self, order: &Order) -> Result<Receipt, Refusal> {
+        self.execute_at(order, None)
+    }
+
+    /// Carries out an order that was given for a generation: another one in force is a refusal.
+    ///
+    /// # Errors
+    /// As [`Operator::execute`].
+    pub fn execute_at(&self, order: &Order, expected: Option<u64>) -> Result<Receipt, Refusal> {
         let shared = &*self.0;
-        let (changed, written) = self.carry_out(order)?;
+        let (changed, written) = self.carry_out(order, expected)?;
         let Changed { generation, changed, before, after, remark, _evicted } = changed;
         shared.mailbox.tidy();
         let written = shared.scribe.wait(&written);
         Ok(Receipt { generation, changed, before, after, remark, durable: written.durable, entry: written.entry })
     }
 
-    /// Says what an order would change, without changing it.
-    ///
-    /// # Errors
-    /// As [`Operator::execute`].
-    pub fn rehearse(&self, order: &Order) -> Result<(Value, Value), Refusal> {
-        let publications = &self.0.publications;
-        let state = publications.lock();
-        let mut book = state.book.clone();
-        apply(order, &mut book, &publications.current().rules)?;
-        if let Command::Restore { generation } = order.command {
-            state.archive.find(generation).ok_or_else(|| not_kept(&state, generation))?;
-        }
-        let flag = order.command.flag();
-        Ok((state.book.shown(flag), book.shown(flag)))
+    /// Compares with what is in force; nobody may publish meanwhile.
+    pub(super) fn check_generation(&self, expected: Option<u64>) -> Result<(), Refusal> {
+        let generation = self.0.publications.current().generation;
+        let moved = expected.filter(|expected| *expected != generation);
+        moved.map_or(Ok(()), |expected| Err(Refusal::Moved { expected, generation }))
     }
 
     /// Everything that lies over the files, for people and programs.
@@ -102,7 +101,7 @@ impl Operator {
             lasts: None,
             source: Source::Signal,
         };
-        match self.carry_out(&order) {
+        match self.carry_out(&order, None) {
             Ok(_) => self.0.mailbox.tidy(),
             Err(error) => tracing::error!(%error, "SIGUSR1 could not kill every flag"),
         }
@@ -172,9 +171,11 @@ impl Operator {
     fn carry_out(
         &self,
         order: &Order,
+        expected: Option<u64>,
     ) -> Result<(Changed, std::sync::mpsc::Receiver<super::scribe::Written>), Refusal> {
         let Shared { publications, scribe, .. } = &*self.0;
         let mut state = publications.lock();
+        self.check_generation(expected)?;
         let changed = match order.command {
             Command::Restore { .. } | Command::Release => self.turn_back(&mut state, order)?,
             _ => self.change_book(&mut state, order)?,
@@ -254,7 +255,7 @@ fn remark(state: &State, order: &Order, is_changed: bool) -> Option<String> {
     }
 }
 
-fn not_kept(state: &State, generation: u64) -> Refusal {
+pub(super) fn not_kept(state: &State, generation: u64) -> Refusal {
     Refusal::NotKept { generation, kept: state.archive.generations() }
 }
 

@@ -10,6 +10,7 @@ use crate::config::Report;
 use crate::health::HealthRegistry;
 use crate::lifecycle::Lifecycle;
 use crate::observe::Metrics;
+use crate::settings::AdminAuth;
 use crate::snapshot::Store;
 use crate::tls::NamedFile;
 use crate::tls::server::ServerTls;
@@ -31,6 +32,10 @@ pub struct ControlPlan {
     pub admin: TcpListener,
     /// Names in `Host` that the admin listener answers to, besides loopback and its own address (rule A2).
     pub admin_hosts: Vec<String>,
+    /// A file with tokens of the admin API, besides the one in the state directory.
+    pub admin_tokens: Option<PathBuf>,
+    /// What of the admin listener needs a token.
+    pub admin_auth: AdminAuth,
     /// The snapshot in force; only this control plane may publish in it.
     pub store: Arc<Store>,
     /// What workers and checks know about endpoints.
@@ -76,6 +81,8 @@ impl ControlPlan {
             options: compile::Options::default(),
             admin,
             admin_hosts: Vec::new(),
+            admin_tokens: None,
+            admin_auth: AdminAuth::default(),
             store,
             health: Arc::default(),
             metrics: Metrics::new(),

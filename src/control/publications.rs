@@ -19,7 +19,7 @@ use crate::config::Report;
 use crate::flag::OverrideKind;
 use crate::health::HealthRegistry;
 use crate::observe::{Metrics, Reload};
-use crate::snapshot::{Snapshot, Store};
+use crate::snapshot::{Rules, Snapshot, Store};
 
 /// What is in force, and how it came to be.
 #[derive(Debug)]
@@ -59,6 +59,13 @@ pub(super) struct Held {
     pub(super) generation: u64,
     /// What the files say meanwhile.
     waiting: Kept,
+}
+
+impl Held {
+    /// The rules that come into force when the restore ends.
+    pub(super) fn waiting_rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.waiting.rules)
+    }
 }
 
 /// What came of publishing what the files say.

@@ -7,4 +7,4 @@ mod report;
 
 pub use crate::decision::Certificate;
 pub use question::{Question, header, method, url};
-pub use report::{Answer, Asked, KeyOrigin, Other, Slot, Step};
+pub use report::{Answer, Asked, Copy, KeyOrigin, Other, Slot, Step};

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header::HOST};
 
-use super::report::{Answer, Asked, KeyOrigin, Other, Slot, Step};
+use super::report::{Answer, Asked, Copy, KeyOrigin, Other, Slot, Step};
 use crate::decision::{self, Certificate, Decision, Head, Undecided};
 use crate::fault::Fault;
 use crate::flag::{ErrorCode, OverrideKind, VariantId};
@@ -138,6 +138,7 @@ fn decided(answer: &mut Answer, snapshot: &Snapshot, head: &Head<'_>, decision: 
     answer.params = Some(params.collect());
     answer.upstream = Some(upstream.map(|upstream| upstream.name.to_string()).unwrap_or_default());
     answer.overflow = decision.overflow.map(|leg| snapshot.rules.legs[leg.id.0 as usize].upstream.to_string());
+    answer.copy = copy(snapshot, head, decision);
     answer.why = Some(why(snapshot, decision, explanation.as_ref().and_then(|found| found.trace.evaluation.variant)));
     answer.rules = Some(Vec::new());
     let Some((outcome, explanation)) = decision.flag.as_ref().zip(explanation) else {
@@ -159,6 +160,14 @@ fn decided(answer: &mut Answer, snapshot: &Snapshot, head: &Head<'_>, decision: 
     answer.bucket = outcome.bucket.filter(|_| !is_issued).map(|bucket| Slot { slot: bucket.slot, of: bucket.of });
     answer.forced = outcome.forced;
     answer.overridden = outcome.overridden.map(OverrideKind::as_str).map(str::to_owned);
+}
+
+/// Where a copy goes, if the request is a write that is copied.
+fn copy(snapshot: &Snapshot, head: &Head<'_>, decision: &Decision<'_>) -> Option<Copy> {
+    let rules = decision.route.copies.as_ref().filter(|rules| rules.is_write(head.method))?;
+    let to = snapshot.upstreams.get(decision.leg.copy_to?.0 as usize)?;
+    let entity = rules.entity(head.path).map(std::borrow::Cow::into_owned);
+    Some(Copy { to: to.name.to_string(), entity, mode: rules.mode.as_str().to_owned() })
 }
 
 /// Why this upstream serves.

@@ -20,6 +20,9 @@ pub struct Answer {
     pub upstream: Option<String>,
     /// The upstream that serves while this one takes no more.
     pub overflow: Option<String>,
+    /// Where a copy of this write goes, and under which key; `None` for what is not copied.
+    #[serde(default)]
+    pub copy: Option<Copy>,
     /// The generation that was asked.
     pub generation: u64,
     /// Why this upstream.
@@ -82,6 +85,17 @@ pub struct Step {
     pub rule: String,
     /// What it gave.
     pub result: String,
+}
+
+/// The copy of a write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Copy {
+    /// The upstream that gets it.
+    pub to: String,
+    /// What it is about; `None` where the answer of the primary will say.
+    pub entity: Option<String>,
+    /// When the client is answered: `async`, `overlap`, `strict` or `sync_outcome`.
+    pub mode: String,
 }
 
 /// A slot of a split.
@@ -152,6 +166,10 @@ impl Answer {
         }
         let upstream = shown(self.upstream.as_ref());
         row(text, "upstream", &format!("{upstream}: {}", shown(self.why.as_ref())));
+        if let Some(Copy { to, entity, mode }) = &self.copy {
+            let about = entity.as_deref().map_or("what its answer names".to_owned(), |entity| format!("`{entity}`"));
+            row(text, "copy", &format!("to {to}, about {about} ({mode})"));
+        }
         if let Some(overflow) = &self.overflow {
             row(text, "overflow", &format!("{overflow}, while `{upstream}` takes no more"));
         }

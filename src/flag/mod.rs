@@ -22,7 +22,7 @@ mod tests;
 
 pub use overriding::{FlagOverride, OverrideKind, Pin, Split, SplitError};
 pub use rest::{Rest, Shares};
-pub use sample::{Move, Sample};
+pub use sample::{Move, Person, Sample};
 pub use shares::{Share, ShareError};
 pub use trace::{Trace, TraceStep};
 pub use value::Value;

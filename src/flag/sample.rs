@@ -47,13 +47,21 @@ impl Sample<'_> {
         moves
     }
 
+    /// Counts the people of whom something is so.
+    pub fn count(&self, is_so: impl Fn(&Person<'_>) -> bool) -> u32 {
+        let people = (0..self.keys).filter(|number| is_so(&Person { key: self.key(*number), sample: self }));
+        people.map(|_| 1).sum()
+    }
+
     fn key(&self, number: u32) -> String {
         let fixed = self.attributes.iter().find(|(name, _)| *name == "targetingKey");
         fixed.map_or_else(|| format!("user-{number}"), |(_, key)| (*key).to_owned())
     }
 }
 
-struct Person<'s> {
+/// One of the people that are asked.
+#[derive(Debug)]
+pub struct Person<'s> {
     key: String,
     sample: &'s Sample<'s>,
 }

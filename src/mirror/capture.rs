@@ -98,14 +98,6 @@ impl Copying {
         })
     }
 
-    /// The body as kept so far, for a primary that is asked only now.
-    pub fn body(&self) -> Option<Bytes> {
-        match &*self.state.borrow() {
-            State::Capturing { parts, .. } => Some(joined(parts)),
-            _ => None,
-        }
-    }
-
     /// Whether the answer of the primary may go to the client; waits until the intent is as durable as the mode asks.
     ///
     /// # Errors
@@ -207,6 +199,11 @@ impl Copying {
                 | Fault::NotKept
         );
         self.append(if never_sent { Class::Rejected } else { Class::Unknown }, 0, None, true);
+    }
+
+    /// The destination, where an intent was handed to the journal.
+    pub fn kept_for(&self) -> Option<&str> {
+        self.has_intent().then_some(&*self.destination.name)
     }
 
     /// Whether the request's body has not been seen whole.

@@ -62,6 +62,8 @@ pub struct AccessRecord<'a> {
     pub generation: u64,
     /// Whether the fallback served because the chosen upstream was full.
     pub overflow: bool,
+    /// The upstream that gets a copy of this write.
+    pub copied_to: Option<&'a str>,
     /// The upstream.
     pub upstream: Option<&'a str>,
     /// The address that served.
@@ -224,6 +226,7 @@ impl AccessRecord<'_> {
             line.shown(field::ENDPOINT, endpoint);
             line.word(field::REUSED, if self.reused { "true" } else { "false" });
         });
+        line.maybe(self.copied_to, |line, upstream| line.text(field::COPIED_TO, upstream.as_bytes()));
     }
 }
 

@@ -139,6 +139,8 @@ pub mod field {
     pub const GENERATION: &str = "generation";
     /// Present and `true` when the fallback served because the chosen upstream was full.
     pub const OVERFLOW: &str = "overflow";
+    /// The upstream that gets a copy.
+    pub const COPIED_TO: &str = "copied_to";
     /// The upstream.
     pub const UPSTREAM: &str = "upstream";
     /// The address that served.

@@ -62,6 +62,18 @@ pub enum CopyMode {
     SyncOutcome,
 }
 
+impl CopyMode {
+    /// Its name in route files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Async => "async",
+            Self::Overlap => "overlap",
+            Self::Strict => "strict",
+            Self::SyncOutcome => "sync_outcome",
+        }
+    }
+}
+
 /// What happens to a write that the journal cannot take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum JournalOverflow {

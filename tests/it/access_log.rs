@@ -79,6 +79,7 @@ pub(crate) fn record<'a>() -> AccessRecord<'a> {
         bucket: Some((12, 100)),
         overridden: Some("split"),
         generation: 3,
+        copied_to: None,
         overflow: false,
         upstream: Some("orders"),
         endpoint: Some(([127, 0, 0, 1], 9002).into()),

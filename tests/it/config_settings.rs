@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use banyan::cli::{SettingOptions, settle};
 use banyan::config::{Format, Report};
 use banyan::flag::Hashing;
-use banyan::settings::{LogFormat, Settings};
+use banyan::settings::{AdminAuth, LogFormat, Settings};
 use banyan::tls::Alpn;
 use banyan::tls::server::{ClientAuth, ServerPlan, UnknownNames};
 use clap::Parser;
@@ -75,6 +75,9 @@ fn the_command_line_reaches_every_setting() {
         "--listen=127.0.0.1:1",
         "--listen=[::1]:2",
         "--admin=127.0.0.1:3",
+        "--admin-host=banyan.internal,banyan.example",
+        "--admin-tokens=tokens",
+        "--admin-auth=all",
         "--state=s",
         "--workers=4",
         "--access-log=off",
@@ -84,8 +87,7 @@ fn the_command_line_reaches_every_setting() {
         "--hashing=v2",
         "--listen-tls=127.0.0.1:4",
         "--tls-certificate=a.pem,b.pem",
-        "--tls-key=a.key",
-        "--tls-key=b.key",
+        "--tls-key=a.key,b.key",
         "--tls-directory=certs",
         "--tls-client-ca=ca.pem",
         "--tls-client-auth=optional",
@@ -116,6 +118,9 @@ fn the_command_line_reaches_every_setting() {
         tls: tls_plan(&["a", "b"], ClientAuth::Optional, UnknownNames::Refuse),
         proxy_protocol_from: vec!["10.1.0.0/16".parse().unwrap()],
         admin: "127.0.0.1:3".parse().unwrap(),
+        admin_hosts: vec!["banyan.internal".into(), "banyan.example".into()],
+        admin_tokens: Some("tokens".into()),
+        admin_auth: AdminAuth::All,
         state: "s".into(),
         workers: 4.try_into().unwrap(),
         access_log: None,
@@ -154,6 +159,9 @@ tls_client_ca: ca.pem
 tls_unknown_sni: default
 proxy_protocol_from: [10.1.0.0/16, \"::1\"]
 admin: 127.0.0.1:3
+admin_host: [banyan.internal, banyan.example]
+admin_tokens: tokens
+admin_auth: all
 state: s
 workers: 4
 access_log: text
@@ -188,6 +196,9 @@ limits: {head_bytes_max: 1000, fields_max: 10}
         tls: tls_plan(&["a"], ClientAuth::Required, UnknownNames::Default),
         proxy_protocol_from: vec!["10.1.0.0/16".parse().unwrap(), "::1".parse().unwrap()],
         admin: "127.0.0.1:3".parse().unwrap(),
+        admin_hosts: vec!["banyan.internal".into(), "banyan.example".into()],
+        admin_tokens: Some("tokens".into()),
+        admin_auth: AdminAuth::All,
         state: "s".into(),
         workers: 2.try_into().unwrap(),
         access_log: Some(LogFormat::Text),

@@ -3,15 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 mod access_log;
+mod admin;
 mod check_report;
 mod check_routes;
+mod check_stale;
 mod check_verb;
 mod config_files;
 mod config_schema;
 mod config_settings;
 mod container;
-mod copies;
 mod copies_delivery;
+mod copies;
 mod decisions;
 mod decisions_partial;
 mod demo;

@@ -39,13 +39,18 @@ pub(crate) struct Plane {
 
 impl Plane {
     pub(crate) fn start() -> Self {
+        Self::start_changed(|_| {})
+    }
+
+    /// Starts with another plan than usual.
+    pub(crate) fn start_changed(change: impl FnOnce(&mut ControlPlan)) -> Self {
         let root = Arc::new(tempfile::tempdir().unwrap());
         for folder in ["flags", "routes", "state"] {
             fs::create_dir(root.path().join(folder)).unwrap();
         }
         fs::write(root.path().join("flags/f.yaml"), flags(50)).unwrap();
         fs::write(root.path().join("routes/r.yaml"), ROUTES).unwrap();
-        Self::start_in(root)
+        Self::start_planned(root.path(), Arc::clone(&root), change)
     }
 
     /// Starts as `serve` does: what stands is laid over before anything is served.
@@ -55,6 +60,10 @@ impl Plane {
 
     /// Starts on files in a directory that is somebody else's to remove.
     pub(crate) fn start_at(path: &Path, root: Arc<TempDir>) -> Self {
+        Self::start_planned(path, root, |_| {})
+    }
+
+    fn start_planned(path: &Path, root: Arc<TempDir>, change: impl FnOnce(&mut ControlPlan)) -> Self {
         let (flags_dir, routes_dir, state) = (path.join("flags"), path.join("routes"), path.join("state"));
         let (flags, routes) = (FileSet::read(&flags_dir), FileSet::read(&routes_dir));
         let outcome = compile::compile(&flags, &routes, &compile::Options::default(), None);
@@ -66,6 +75,7 @@ impl Plane {
         (plan.signals, plan.debounce_ms, plan.standing) = (false, 10, standing);
         plan.state_dir = Some(state);
         plan.in_force = Some(SetHash::of(&flags, &routes));
+        change(&mut plan);
         let metrics = Arc::clone(&plan.metrics);
         Self { root, store, handle: control::start(plan).unwrap(), metrics }
     }
@@ -296,8 +306,8 @@ fn what_does_not_fit_is_refused_with_help() {
         operator.execute(&Order { who: "x".repeat(300), ..order(kill("side")) }),
         Err(Refusal::Reason(_))
     ));
-    let rehearsed = operator.rehearse(&order(kill("side"))).unwrap();
-    assert_eq!((rehearsed.0.is_null(), rehearsed.1["kill"]["who"].as_str()), (true, Some("ada")));
+    let rehearsed = operator.rehearse(&order(kill("side")), None).unwrap();
+    assert_eq!((rehearsed.before.is_null(), rehearsed.after["kill"]["who"].as_str()), (true, Some("ada")));
     assert_eq!(plane.store.snapshot().generation, 1, "a rehearsal changes nothing");
 }
 

@@ -205,8 +205,8 @@ fn flags_grow_stale_with_time() {
     let stale: Vec<_> = found.flags[1].stale.iter().map(|stale| (stale.code.as_str(), stale.text.as_str())).collect();
     assert!(
         matches!(stale.as_slice(), [("at-rest", rest), ("not-evaluated", asked)]
-        if rest.starts_with("it gives `a` to everybody, and has done so for 40 days (since ")
-            && asked.starts_with("nobody has asked it for 50 days (watched since ")),
+        if rest.starts_with("gives `a` to everybody, and has done so for 40 days (since ")
+            && asked.starts_with("has not been asked for 50 days (watched since ")),
         "{stale:?}"
     );
     let gauges = || plane.metrics.control.stale_flags.each_ref().map(|gauge| gauge.value());

@@ -30,7 +30,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("observe", &["fault", "limits", "tls"]),
     ("health", &["clock", "observe", "upstream"]),
     ("forward", &["clock", "fault", "head", "health", "limits", "observe", "proxy_protocol", "tls", "upstream"]),
-    ("journal", &[]),
     (
         "mirror",
         &[

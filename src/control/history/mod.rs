@@ -13,3 +13,4 @@ pub use reader::{ReadHistory, read_history};
 pub(super) use changes::changes;
 pub(super) use entry::Event;
 pub(super) use log::HistoryLog;
+pub(super) use reader::entries_before;

@@ -41,6 +41,32 @@ pub fn read_history(state_dir: &Path) -> io::Result<ReadHistory> {
     Ok(read)
 }
 
+/// Reads backwards: the latest entries before a number, of one flag or of all, the latest first.
+pub(in crate::control) fn entries_before(
+    state_dir: &Path,
+    before: Option<u64>,
+    flag: Option<&str>,
+    limit: usize,
+) -> io::Result<Vec<Entry>> {
+    let before = before.unwrap_or(u64::MAX);
+    let mut found = Vec::new();
+    for (_, path) in segments(&state_dir.join(DIRECTORY))?.into_iter().rev().filter(|(first, _)| *first < before) {
+        let text = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            text => text?,
+        };
+        let lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let mut entries: Vec<Entry> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        entries.retain(|entry| entry.number < before && flag.is_none_or(|flag| entry.flag.as_deref() == Some(flag)));
+        found.extend(entries.into_iter().rev());
+        if found.len() >= limit {
+            break;
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
 /// The segments, the oldest first, each with the number of its first entry, which is its name.
 pub(super) fn segments(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let listed = match fs::read_dir(dir) {

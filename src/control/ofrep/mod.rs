@@ -3,7 +3,6 @@
 mod context;
 mod reply;
 mod shape;
-mod streams;
 mod tags;
 
 use std::sync::Arc;
@@ -20,14 +19,13 @@ use tokio::sync::{Semaphore, watch};
 use self::context::{Attributes, SentContext};
 use self::reply::Answer;
 use self::shape::{Evaluated, Failure, set_metadata};
-use self::streams::{Feed, Gone, Streams};
-use self::tags::{ForceTags, entity_tag};
+use self::tags::ForceTags;
+use super::streams::{Feed, Gone, Streams};
 use super::{Reporter, Status};
 use crate::flag::FlagId;
-use crate::lifecycle::Lifecycle;
 use crate::snapshot::{Snapshot, Store};
 
-pub(super) use streams::{STREAM_AGE_MAX, is_stream};
+pub(super) use tags::{entity_tag, matches};
 
 /// Where all paths begin.
 pub(super) const PREFIX: &str = "/ofrep/v1/";
@@ -59,11 +57,11 @@ impl Ofrep {
     pub(super) fn new(
         store: Arc<Store>,
         status: watch::Receiver<Status>,
-        lifecycle: &Lifecycle,
+        streams: Streams,
         reporter: Reporter,
     ) -> Self {
         let (tags, bulks) = (Arc::new(ForceTags::new()), Arc::new(Semaphore::new(BULKS_MAX)));
-        Self { store, status, tags, streams: Streams::new(lifecycle.clone()), bulks, reporter }
+        Self { store, status, tags, streams, bulks, reporter }
     }
 
     /// Answers a request whose path begins with [`PREFIX`].
@@ -145,7 +143,7 @@ async fn tell(
         status.mark_unchanged();
         let tag = tags.tag(&store.snapshot());
         if last.as_ref() != Some(&tag) {
-            feed.event(&tag, &json!({"type": "refetchEvaluation", "etag": tag})).await?;
+            feed.event(&tag, "message", &json!({"type": "refetchEvaluation", "etag": tag})).await?;
             last = Some(tag);
         }
         status.changed().await.map_err(|_| Gone)?;
@@ -246,7 +244,7 @@ fn parse(body: &Bytes) -> Result<Json, String> {
 }
 
 /// Decodes percent escapes; what is no escape stays, and what is no UTF-8 names no flag.
-fn decode(text: &str) -> String {
+pub(super) fn decode(text: &str) -> String {
     let hex = |digit: &u8| char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -42,14 +42,14 @@ impl ForceTags {
 ///
 /// Weak, as the generation that stands beside the flags is not part of it; the same flags have the same tag on every
 /// router, also after a restart.
-pub(super) fn entity_tag(flags: &[u8]) -> String {
+pub(in crate::control) fn entity_tag(flags: &[u8]) -> String {
     let digest = digest(&SHA256, flags);
     let half = &digest.as_ref()[..16];
     half.iter().fold(String::from("W/\""), |tag, byte| format!("{tag}{byte:02x}")) + "\""
 }
 
 /// Whether one of the values of `If-None-Match` has a tag, compared weakly (RFC 9110 section 13.1.2).
-pub(super) fn matches(tag: &str, values: &str) -> bool {
+pub(in crate::control) fn matches(tag: &str, values: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     // Our tags have no comma in them, so that a foreign one that has cannot become equal by being split.
     values.trim() == "*" || values.split(',').any(|value| opaque(value) == opaque(tag))

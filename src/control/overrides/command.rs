@@ -155,6 +155,14 @@ pub enum Refusal {
     /// The break-glass file kills every flag.
     #[error("every flag is killed by the file KILL in the state directory; remove that file")]
     BreakGlass,
+    /// Something was published since the generation that the order was given for.
+    #[error("generation {generation} is in force, not {expected}; look again, then repeat the order")]
+    Moved {
+        /// What the order was given for.
+        expected: u64,
+        /// What is in force.
+        generation: u64,
+    },
     /// The generation's rules are not kept.
     #[error("generation {generation} is not kept; kept are the rules of {}", kept.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]
     NotKept {

@@ -6,11 +6,13 @@ mod apply;
 mod bind;
 mod book;
 mod command;
+mod lasts;
 mod merge;
 mod store;
 
 pub use book::Source;
 pub use command::{Command, Durable, Order, Receipt, Refusal};
+pub use lasts::parse_lasts;
 
 pub(super) use apply::apply;
 pub(super) use bind::{Bound, Misfit, bind};

@@ -41,7 +41,7 @@ impl StaleReason {
 pub struct Stale {
     /// The reason, as [`StaleReason::as_str`] names it.
     pub code: String,
-    /// The same for people.
+    /// The same for people: what is to be said of the flag.
     pub text: String,
 }
 
@@ -72,23 +72,23 @@ impl StaleRule {
         };
         let now_unix_s = i64::try_from(self.now_unix_ms / 1_000).unwrap_or(i64::MAX);
         if let Some(day) = flag.expires().filter(|_| flag.has_expired(now_unix_s)) {
-            tell(StaleReason::Expired, format!("it expired on {day}"));
+            tell(StaleReason::Expired, format!("expired on {day}"));
         }
         if let Some((rest, (since, evidence))) = flag.rest().zip(known.rests_since)
             && let Some(days) = self.days_over(since)
         {
             let what = outcome(flag, rest);
             let (how, date) = (evidence.as_str(), date(since));
-            tell(StaleReason::AtRest, format!("it gives {what} to everybody, {how} {days} days (since {date})"));
+            tell(StaleReason::AtRest, format!("gives {what} to everybody, {how} {days} days (since {date})"));
         }
         if let Some((since, was_asked)) = known.asked
             && let Some(days) = self.days_over(since)
         {
             let last = if was_asked { "last asked" } else { "watched since" };
-            tell(StaleReason::NotEvaluated, format!("nobody has asked it for {days} days ({last} {})", date(since)));
+            tell(StaleReason::NotEvaluated, format!("has not been asked for {days} days ({last} {})", date(since)));
         }
         if flag.owner().is_none() {
-            tell(StaleReason::NoOwner, "nobody owns it".to_owned());
+            tell(StaleReason::NoOwner, "has no owner".to_owned());
         }
         found
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Moment;
 use super::stale::outcome;
+use crate::flag::Flag;
 
 /// The file's name in the state directory.
 const NAME: &str = "flag-usage.json";
@@ -33,6 +34,13 @@ pub struct FlagUse {
     pub asked_unix_ms: Option<u64>,
     /// Since when it is watched.
     pub watched_since_unix_ms: u64,
+}
+
+impl FlagUse {
+    /// Whether it was seen to rest as the flag does.
+    pub fn rests_as(&self, flag: &Flag) -> bool {
+        self.rest.is_some() && self.rest == flag.rest().map(|rest| outcome(flag, rest))
+    }
 }
 
 /// Remembers the use of flags.

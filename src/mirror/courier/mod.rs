@@ -3,6 +3,7 @@
 //! It shares no pool and no verdict about endpoints with the workers: what copies meet must not reach clients.
 
 mod ask;
+mod attempt;
 mod deliver;
 mod dispatch;
 mod letter;

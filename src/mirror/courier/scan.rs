@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::schedule::{JOBS_LOW, JOBS_MAX, Schedule};
 use crate::journal::{Cursor, Journal, Kind, Lsn, ReadError, Record};
+use crate::mirror::Unreadable;
 use crate::mirror::record::{self, Body, Fence, Intent, Outcome, Settlement};
 
 /// Records that are read before others get a turn.
@@ -113,10 +114,7 @@ impl Scan {
         }
         let takes_in = self.ahead.is_none();
         let read = match record.kind {
-            Kind::Intent if takes_in => Intent::decode(&record.payload).map(|intent| {
-                let side_bytes = if let Body::Side(bytes) = intent.body { bytes } else { 0 };
-                schedule.admit(record.lsn, record.side, &intent, record.payload.len() as u64 + side_bytes);
-            }),
+            Kind::Intent if takes_in => take_in(record, schedule),
             Kind::Outcome => Outcome::decode(&record.payload).map(|outcome| schedule.outcome(&outcome)),
             Kind::Delivered => Settlement::decode(&record.payload).map(|end| {
                 schedule.end_settled(Lsn(end.intent), end.id);
@@ -132,6 +130,21 @@ impl Scan {
             tracing::error!(lsn = record.lsn.0, %error, "a record of the journal is not understood");
         }
     }
+}
+
+/// Takes a copy in, and keeps its write while there is room.
+fn take_in(record: &Record, schedule: &mut Schedule) -> Result<(), Unreadable> {
+    let bytes = record.payload.len();
+    let keeps = record.side.is_none() && schedule.has_room(bytes);
+    // What was read lies in a large piece, which what is kept must not hold.
+    let payload = if keeps { Bytes::copy_from_slice(&record.payload) } else { record.payload.clone() };
+    let intent = Intent::decode(&payload)?;
+    let side_bytes = if let Body::Side(bytes) = intent.body { bytes } else { 0 };
+    schedule.admit(record.lsn, record.side, &intent, bytes as u64 + side_bytes);
+    if keeps {
+        schedule.keep(record.lsn, intent);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! it created, once that is known. Only the head of all its lanes may be sent, so there is one under way a lane.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use crate::journal::{Lsn, Side};
 use crate::mirror::record::{Class, CopyId, Intent, Outcome, lane};
@@ -13,10 +14,12 @@ use crate::mirror::record::{Class, CopyId, Intent, Outcome, lane};
 pub(super) const JOBS_MAX: usize = 65_536;
 /// The scan goes on when there are no more than this.
 pub(super) const JOBS_LOW: usize = JOBS_MAX / 2;
+/// Bytes of writes that are kept beside the journal, so that a fresh copy need not be read back.
+const KEPT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Entities whose last fence is remembered; beyond, every older copy counts as fenced.
 const FENCES_MAX: usize = 65_536;
 
-/// What the schedule knows of one copy: no body, no headers.
+/// What the schedule knows of one copy.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     /// Where its intent is.
@@ -48,6 +51,8 @@ pub(super) struct Job {
     pub ended_before: u64,
     /// Its entity has changed sides since: it must not be sent.
     pub superseded: bool,
+    /// The write itself, while there is room for it.
+    pub intent: Option<Rc<Intent>>,
     /// What it stands in line for: the entity, or a create's path and then also the entity.
     keys: Vec<Box<str>>,
     state: State,
@@ -84,6 +89,7 @@ pub(super) struct Schedule {
     /// Copies whose outcome is open.
     open: usize,
     bytes: u64,
+    kept_bytes: u64,
     /// The last fence of each entity, while copies from before it may still come.
     fences: HashMap<Box<str>, Lsn>,
     /// Copies from before this are fenced, whatever they are about.
@@ -115,10 +121,24 @@ impl Schedule {
             failures: 0,
             ended_before: 0,
             superseded,
+            intent: None,
             keys: vec![key],
             state: State::Open,
         };
         self.jobs.insert(lsn, job);
+    }
+
+    /// Whether there is room for a write of so many bytes.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.kept_bytes + bytes as u64 <= KEPT_BYTES_MAX
+    }
+
+    /// Keeps a write that was just taken in.
+    pub(super) fn keep(&mut self, lsn: Lsn, intent: Intent) {
+        if let Some(job) = self.jobs.get_mut(&lsn) {
+            job.intent = Some(Rc::new(intent));
+            self.kept_bytes += job.bytes;
+        }
     }
 
     /// Notes what became of a write at its primary.
@@ -266,6 +286,7 @@ impl Schedule {
         }
         self.ready.remove(&lsn);
         self.bytes -= job.bytes;
+        self.kept_bytes -= if job.intent.is_some() { job.bytes } else { 0 };
         match job.state {
             State::Open => self.open -= 1,
             State::Waiting(at_ms) => drop(self.waiting.remove(&(at_ms, lsn))),

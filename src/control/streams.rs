@@ -9,23 +9,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::reply::{Answer, Body as ReplyBody};
+use super::answer::Answer;
 use crate::lifecycle::{Lifecycle, Phase};
 
 /// Streams at the same time: half of the listener's connections, so that a kill always finds one.
 const STREAMS_MAX: usize = 32;
 /// After this a stream ends; who listens comes again, and says what it heard last.
-pub(in crate::control) const STREAM_AGE_MAX: Duration = Duration::from_secs(600);
+pub(super) const STREAM_AGE_MAX: Duration = Duration::from_secs(600);
 /// The longest silence: proxies on the way close what says nothing for a minute.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long listeners wait before they come again, in milliseconds; spread, as a restart loses all at once.
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 
-/// Opens streams of server-sent events.
-#[derive(Debug)]
+/// Opens streams of server-sent events; clones share how many there may be.
+#[derive(Debug, Clone)]
 pub(super) struct Streams {
     slots: Arc<Semaphore>,
     lifecycle: Lifecycle,
@@ -67,7 +68,7 @@ impl Streams {
             }
             drop(slot);
         });
-        let mut answer = Answer::new(ReplyBody::new(Events(receiver)));
+        let mut answer = Answer::new(UnsyncBoxBody::new(Events(receiver)));
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -77,7 +78,7 @@ impl Streams {
 }
 
 /// Whether an answer is a stream, whose connection lives longer than others.
-pub(in crate::control) fn is_stream(answer: &Answer) -> bool {
+pub(super) fn is_stream(answer: &Answer) -> bool {
     answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream")
 }
 
@@ -90,9 +91,9 @@ async fn beat(feed: Feed) -> Result<(), Gone> {
 }
 
 impl Feed {
-    /// Writes one event; neither part may contain the end of a line.
-    pub(super) async fn event(&self, id: &str, data: &serde_json::Value) -> Result<(), Gone> {
-        self.write(format!("id: {id}\nevent: message\ndata: {data}\n\n")).await
+    /// Writes one event; no part may contain the end of a line.
+    pub(super) async fn event(&self, id: &str, kind: &str, data: &serde_json::Value) -> Result<(), Gone> {
+        self.write(format!("id: {id}\nevent: {kind}\ndata: {data}\n\n")).await
     }
 
     async fn write(&self, text: impl Into<Bytes>) -> Result<(), Gone> {

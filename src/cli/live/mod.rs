@@ -1,0 +1,175 @@
+//! Owns asking the running router: over its unix socket, or over its admin address with a token. It knows no verb.
+
+pub(super) mod http;
+mod order;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::control::{ADMIN_SOCKET_FILE, ADMIN_TOKEN_FILE};
+
+pub(super) use order::Order;
+
+/// Where a router listens that was told nothing else.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
+/// How long a connection, and each part of the exchange, may take; an order may wait 5 s for the disk.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The options that say which router is asked, and as whom.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct RouterArgs {
+    /// Where the router's admin plane listens [default: its unix socket in --state, else 127.0.0.1:9901].
+    #[arg(long, env = "BANYAN_ADMIN", value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// The file with the token for that address [default: admin.token in --state].
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The router's state directory [default: state].
+    #[arg(long, env = "BANYAN_STATE", value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// Who asks, for the history; the router knows only whose token it is.
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
+}
+
+/// Asks a router that runs.
+#[derive(Debug)]
+pub(super) struct Client {
+    ways: Vec<Way>,
+    who: Option<String>,
+}
+
+/// A way to a router.
+#[derive(Debug)]
+enum Way {
+    Socket(PathBuf),
+    Network(SocketAddr, String),
+    /// What was tried to find a token.
+    NoToken(SocketAddr, String),
+}
+
+/// What a router answered.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// The status.
+    pub(super) status: u16,
+    /// The body: JSON, as long as it is a router.
+    pub(super) body: Value,
+    /// Over which way it came, for people.
+    pub(super) way: String,
+}
+
+/// Says which ways were tried, and why none led to a router.
+#[derive(Debug)]
+pub(super) struct Unreachable {
+    tried: Vec<String>,
+    /// A request was sent and no answer came: the order may be in force.
+    pub(super) may_be_done: bool,
+}
+
+impl Client {
+    /// Makes a client; `state` is the router's state directory.
+    pub(super) fn new(args: &RouterArgs, state: &Path) -> Self {
+        let token_file = args.token_file.clone().unwrap_or_else(|| state.join(ADMIN_TOKEN_FILE));
+        let network = |admin| match std::fs::read_to_string(&token_file) {
+            Ok(text) => Way::Network(admin, text.trim().to_owned()),
+            Err(error) => Way::NoToken(admin, format!("{}: {error}", token_file.display())),
+        };
+        let ways = match args.admin {
+            // Who names an address means that router and no other.
+            Some(admin) => vec![network(admin)],
+            None => vec![Way::Socket(state.join(ADMIN_SOCKET_FILE)), network(ADMIN)],
+        };
+        Self { ways, who: args.who.clone() }
+    }
+
+    /// Gets a path.
+    pub(super) fn get(&self, path: &str) -> Result<Reply, Unreachable> {
+        self.ask(&format!("GET {path}"), "")
+    }
+
+    /// Posts JSON to a path.
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Reply, Unreachable> {
+        self.ask(&format!("POST {path}"), &body.to_string())
+    }
+
+    /// Tries the ways one after the other, until one leads to a router.
+    fn ask(&self, line: &str, body: &str) -> Result<Reply, Unreachable> {
+        let mut tried = Vec::new();
+        let who = self
+            .who
+            .as_ref()
+            .map_or_else(String::new, |who| format!("Banyan-Who: {}\r\n", who.replace(['\r', '\n'], " ")));
+        let json = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+        let fields = format!("{who}{json}");
+        for way in &self.ways {
+            let answered = match way {
+                Way::Socket(path) => match connect_socket(path) {
+                    Ok(stream) => http::exchange(stream, line, "localhost", &fields, body),
+                    Err(error) => {
+                        tried.push(format!("{way}: {error}"));
+                        continue;
+                    }
+                },
+                Way::Network(admin, token) => match http::connect(*admin, TIMEOUT) {
+                    Ok(stream) => {
+                        let fields = format!("{fields}Authorization: Bearer {token}\r\n");
+                        http::exchange(stream, line, &admin.to_string(), &fields, body)
+                    }
+                    Err(error) => {
+                        tried.push(format!("{way}: {error}"));
+                        continue;
+                    }
+                },
+                Way::NoToken(_, why) => {
+                    tried.push(format!("{way}: there is no token: {why}"));
+                    continue;
+                }
+            };
+            return match answered {
+                Ok((status, text)) => {
+                    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+                    Ok(Reply { status, body, way: way.to_string() })
+                }
+                Err(error) => {
+                    tried.push(format!("{way}: {error}"));
+                    Err(Unreachable { tried, may_be_done: line.starts_with("POST") })
+                }
+            };
+        }
+        Err(Unreachable { tried, may_be_done: false })
+    }
+}
+
+fn connect_socket(path: &Path) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    Ok(stream)
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(out, "{}", path.display()),
+            Self::Network(admin, _) | Self::NoToken(admin, _) => write!(out, "{admin}"),
+        }
+    }
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "no router answers ({})", self.tried.join("; "))?;
+        if self.may_be_done {
+            write!(out, "; the order was sent and may be in force")?;
+        }
+        Ok(())
+    }
+}
