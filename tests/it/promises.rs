@@ -135,7 +135,7 @@ fn g3_an_unknown_outcome_is_resolved_and_never_guessed() {
         let applied = entries(service).into_iter().filter(|entry| entry.applied && entry.value.is_some());
         applied.map(|entry| (entry.entity, entry.value)).collect()
     };
-    assert_eq!(values(&world.modern), values(&world.legacy));
+    assert_eq!(values(&world.modern), values(&world.legacy), "{:#?}", entries(&world.legacy));
     assert_eq!(values(&world.modern).len(), 4, "a, b, e and the create");
     assert!(world.parked().is_empty());
 }
@@ -196,8 +196,8 @@ fn g5_a_poison_record_blocks_only_its_lane_and_is_parked() {
     let mut arrived = done(&world.modern);
     arrived.sort_unstable();
     assert_eq!(arrived, [own(3, "a"), own(4, "b"), own(5, "c")]);
-    let entries = entries(&world.modern);
-    let attempts = |id| entries.iter().filter(|entry| entry.owner == Some(id)).count();
+    let asked = entries(&world.modern);
+    let attempts = |id| asked.iter().filter(|entry| entry.owner == Some(id)).count();
     assert_eq!((attempts(1), attempts(2)), (1, 2));
     let known = entries(&world.legacy);
     let key = |id| known.iter().find(|entry| entry.owner == Some(id)).and_then(|entry| entry.key.clone()).unwrap();
@@ -285,7 +285,7 @@ fn switch_under_way(copies: &str, kill: bool) -> World {
 #[test]
 fn g8_after_a_switch_older_copies_do_not_overwrite_the_new_side() {
     for kill in [false, true] {
-        let world = switch_under_way("switch: immediate", kill);
+        let mut world = switch_under_way("switch: immediate", kill);
         let modern = entries(&world.modern);
         let at = modern.iter().position(|entry| entry.owner == Some(5) && !entry.is_copy).expect("modern serves it");
         let later = modern[at + 1..].iter().filter(|entry| entry.entity == "a" && entry.is_copy);

@@ -46,6 +46,8 @@ pub(crate) struct Verdict {
     pub(crate) gaps: usize,
     /// Entities that differ because a write whose client saw no answer was done by one side before it was durable.
     pub(crate) unfinished: usize,
+    /// For each lost write what is known of it and of its entity.
+    pub(crate) story: Vec<String>,
 }
 
 impl Verdict {
@@ -89,12 +91,28 @@ pub(crate) fn check(history: &History) -> Verdict {
     checker.check_keys();
     checker.check_order();
     checker.check_state();
+    checker.tell();
     checker.verdict
 }
 
 impl<'a> Checker<'a> {
     fn broken(&mut self, violation: Violation) {
         self.verdict.violations.insert(violation);
+    }
+
+    /// Notes, for whoever has to find the fault, all that is known of what was lost.
+    fn tell(&mut self) {
+        for violation in self.verdict.violations.clone() {
+            let Violation::Lost(id) = violation else { continue };
+            let write = self.writes.get(&id);
+            let entity = self.served.get(&id).map_or("", |served| &*served.entry.entity);
+            self.verdict.story.push(format!("lost: {write:?}"));
+            for (side, log) in self.history.sides.iter().enumerate() {
+                let about = log.iter().filter(|entry| entry.entity == entity || entry.owner == Some(id));
+                let near = about.filter(|entry| entry.owner.is_none_or(|owner| owner.abs_diff(id) < 200));
+                self.verdict.story.extend(near.map(|entry| format!("side {side}: {}", entry.to_line().trim_end())));
+            }
+        }
     }
 
     /// Tells the writes that a side served from the copies it got.
@@ -131,8 +149,10 @@ impl<'a> Checker<'a> {
     }
 
     fn check_acknowledged(&mut self) {
+        // A delete that found nothing has nothing more to do: what was there went by an earlier one, or by a resolution.
+        let is_done = |copy: &Entry| copy.applied || (copy.value.is_none() && matches!(copy.status, 404 | 410));
         let arrived: [HashSet<u64>; 2] = [0, 1]
-            .map(|side| self.copies[side].iter().filter(|(_, copy)| copy.applied).map(|(owner, _)| *owner).collect());
+            .map(|side| self.copies[side].iter().filter(|(_, copy)| is_done(copy)).map(|(owner, _)| *owner).collect());
         let mut gaps: HashMap<&str, usize> = HashMap::new();
         for gap in &self.history.gaps {
             *gaps.entry(&gap.entity).or_default() += 1;

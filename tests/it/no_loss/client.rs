@@ -3,7 +3,7 @@
 use std::io;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,22 +11,24 @@ use std::time::Duration;
 use super::history::{Seen, Write};
 use crate::support::PATIENCE;
 use crate::support::message::{Framing, Message, Reader};
+use crate::support::router::Router;
 
 /// Entities of one client.
 const ENTITIES: u64 = 4;
 
 /// What all clients share.
-pub(crate) struct Shared {
+struct Shared {
     /// Where the router listens now.
-    pub(crate) address: Mutex<SocketAddr>,
+    address: Mutex<SocketAddr>,
     next: AtomicU64,
     writes: Mutex<Vec<Write>>,
+    acknowledged: AtomicUsize,
     is_over: AtomicBool,
 }
 
 /// Running clients.
 pub(crate) struct Clients {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -37,6 +39,7 @@ impl Clients {
             address: Mutex::new(address),
             next: AtomicU64::new(1),
             writes: Mutex::default(),
+            acknowledged: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
         });
         let mut clients = Self { shared, threads: Vec::new() };
@@ -58,6 +61,11 @@ impl Clients {
         }
     }
 
+    /// Sends them to where the router is now.
+    pub(crate) fn follow(&self, router: &Router) {
+        *self.shared.address.lock().unwrap() = router.listen;
+    }
+
     /// Lets each finish what it is at.
     pub(crate) fn stop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
@@ -72,7 +80,7 @@ impl Clients {
 
     /// How many writes have been acknowledged so far.
     pub(crate) fn acknowledged(&self) -> usize {
-        self.shared.writes.lock().unwrap().iter().filter(|write| write.seen == Seen::Acknowledged).count()
+        self.shared.acknowledged.load(Ordering::SeqCst)
     }
 }
 
@@ -101,6 +109,7 @@ impl Client {
             };
             let created = location.strip_prefix("/items/").map(str::to_owned);
             self.shared.writes.lock().unwrap().push(Write { seen, entity: created.unwrap_or(write.entity), ..write });
+            self.shared.acknowledged.fetch_add(usize::from(seen == Seen::Acknowledged), Ordering::SeqCst);
             if !goes_on {
                 self.wire = None;
             }

@@ -1,10 +1,11 @@
 //! The router killed with SIGKILL at random points under real traffic, many times: every acknowledged write is where it belongs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::checker::{Violation, check};
 use super::client::Clients;
 use super::world::{World, stage};
+use crate::support::PATIENCE;
 
 /// Clients that write at once.
 const CLIENTS: u64 = 4;
@@ -27,7 +28,9 @@ fn rounds() -> u32 {
 /// Lets the traffic run for so many acknowledged writes more.
 pub(crate) fn wait_for_writes(clients: &Clients, more: usize) {
     let until = clients.acknowledged() + more;
+    let deadline = Instant::now() + 3 * PATIENCE;
     while clients.acknowledged() < until {
+        assert!(Instant::now() < deadline, "no write is acknowledged any more: {:?}", clients.writes().last());
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
@@ -59,12 +62,16 @@ fn acknowledged_writes_survive_sigkill_at_random_points() {
     let mut clients = Clients::start(world.router.listen, CLIENTS, seed);
     let rounds = rounds();
     for round in 0..rounds {
+        if round % 20 == 0 {
+            println!("round {round}, {} acknowledged", clients.acknowledged());
+        }
         // Three quarters in `dualwrite`, the rest in `live`: what was on its way arrives in between.
         if round == rounds / 4 * 3 {
             clients.stop();
             world.verdict(&clients).assert_kept(&format!("seed {seed}, before live"));
             world.router.edit_flags(&stage("live"));
             world.router.wait_for_metric("banyan_config_reloads_total", &[r#"result="published""#], 1.0);
+            clients.follow(&world.router);
             clients.go_on(CLIENTS, seed ^ 0x11ee);
         }
         wait_for_writes(&clients, chance.usize(1..60));
@@ -73,7 +80,7 @@ fn acknowledged_writes_survive_sigkill_at_random_points() {
         world.kill();
         upset(&mut world, &mut chance, round >= rounds / 4 * 3);
         world.resume();
-        *clients.shared.address.lock().unwrap() = world.router.listen;
+        clients.follow(&world.router);
     }
     clients.stop();
     let verdict = world.verdict(&clients);

@@ -205,3 +205,17 @@ fn a_late_delete_is_found() {
     history.writes.push(write(8, "a", Seen::Acknowledged));
     assert_finds(&history, &[Violation::Reordered(8, 4), Violation::Diverged("a".to_owned())]);
 }
+
+#[test]
+fn a_delete_that_finds_nothing_has_arrived() {
+    let mut history = sound();
+    history.writes.push(write(6, "a", Seen::Acknowledged));
+    let delete = |is_copy| Entry { value: None, ..entry(6, "a", is_copy) };
+    history.sides[0].push(delete(false));
+    // An earlier copy, of an unknown outcome, has deleted it already.
+    history.sides[1].push(Entry { owner: Some(4), key: Some("k4".to_owned()), ..delete(true) });
+    history.sides[1].push(Entry { applied: false, status: 404, ..delete(true) });
+    check(&history).assert_kept("it is gone on both sides");
+    history.sides[1].pop();
+    assert_finds(&history, &[Violation::Lost(6)]);
+}

@@ -224,7 +224,9 @@ impl Store {
         let (path, query) = request.target().split_once('?').unwrap_or((request.target(), ""));
         let name = path.strip_prefix("/items").unwrap_or_default().trim_start_matches('/');
         if method == "GET" {
-            let found = query.strip_prefix("key=").and_then(|key| self.created.get(key)).map_or(name, |name| &**name);
+            // The router's own keys are quoted.
+            let key = query.strip_prefix("key=").map(|key| key.replace("%22", "\""));
+            let found = key.and_then(|key| self.created.get(&key)).map_or(name, |name| &**name);
             let location = format!("location: /items/{found}\r\ncontent-type: application/json\r\n");
             return Some(
                 self.items.get(found).map_or_else(|| answer(404, "", b""), |body| answer(200, &location, body)),

@@ -1,13 +1,11 @@
 //! The router between two services, with clients that write through it; everything can be killed and comes back.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
 
 use super::checker::{Verdict, check};
 use super::client::Clients;
@@ -119,11 +117,6 @@ impl World {
         self.router = self.router.again(&arguments);
     }
 
-    /// Asks the router's own command.
-    pub(crate) fn journal(&self, arguments: &[&str]) -> Value {
-        journal(self.router.directory(), &self.router.admin.to_string(), arguments)
-    }
-
     /// Waits until nothing is on its way any more.
     pub(crate) fn drain(&mut self) {
         for service in [&mut self.legacy, &mut self.modern] {
@@ -170,23 +163,38 @@ impl World {
     }
 
     /// The keys of the copies that wait for a person.
-    pub(crate) fn parked(&self) -> Vec<String> {
-        texts(&self.journal(&["list"])["parked"], "key")
+    pub(crate) fn parked(&mut self) -> Vec<String> {
+        self.set_aside().0
     }
 
     /// What the router says that it did not copy, by entity.
-    pub(crate) fn gaps(&self) -> Vec<String> {
-        let targets = texts(&self.journal(&["gaps"])["gaps"], "target");
-        targets.into_iter().map(|target| target.trim_start_matches("/items/").to_owned()).collect()
+    pub(crate) fn gaps(&mut self) -> Vec<String> {
+        self.set_aside().1
+    }
+
+    /// Keys of what is parked and entities of gaps, as the tables have them while the router is down.
+    fn set_aside(&mut self) -> (Vec<String>, Vec<String>) {
+        self.kill();
+        let state = self.router.directory().join("state");
+        let plan = banyan::mirror::OpenPlan { state, name: "test".into(), bytes_max: 1 << 32, key_file: None };
+        let mirror = banyan::mirror::open(plan).unwrap().mirror;
+        let parked = mirror.parked_list(None, usize::MAX).unwrap();
+        let gaps = mirror.gaps(usize::MAX).unwrap();
+        drop(mirror);
+        self.resume();
+        let entity = |target: &str| target.trim_start_matches("/items/").to_owned();
+        let gaps = gaps.into_iter().map(|gap| entity(&gap.target));
+        (parked.into_iter().map(|parked| parked.key.into()).collect(), gaps.collect())
     }
 
     /// Everything that is known now.
-    pub(crate) fn look(&self, writes: Vec<Write>) -> History {
+    pub(crate) fn look(&mut self, writes: Vec<Write>) -> History {
+        let (parked, gaps) = self.set_aside();
         History {
             writes: writes.into_iter().chain(self.marks.clone()).collect(),
             sides: [self.legacy.entries(), self.modern.entries()],
-            parked: self.parked().into_iter().map(|key| Parked { key }).collect(),
-            gaps: self.gaps().into_iter().map(|entity| Gap { entity }).collect(),
+            parked: parked.into_iter().map(|key| Parked { key }).collect(),
+            gaps: gaps.into_iter().map(|entity| Gap { entity }).collect(),
             may_shed: self.may_shed,
             is_strict: self.is_strict,
         }
@@ -197,20 +205,4 @@ impl World {
         self.drain();
         check(&self.look(clients.writes()))
     }
-}
-
-/// What `banyan journal … --json` prints.
-pub(crate) fn journal(directory: &Path, admin: &str, arguments: &[&str]) -> Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
-    command.arg("journal").args(arguments).args(["--json", "--admin", admin]).current_dir(directory);
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&said).unwrap_or_else(|error| {
-        panic!("journal {arguments:?}: {error}: {said}{}", String::from_utf8_lossy(&output.stderr))
-    })
-}
-
-/// A member of every object of a list.
-fn texts(list: &Value, name: &str) -> Vec<String> {
-    list.as_array().expect("a list").iter().filter_map(|one| one[name].as_str().map(str::to_owned)).collect()
 }
