@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
+
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 
 use crate::flag::Hashing;
 use crate::limits::Limits;
@@ -39,6 +43,8 @@ pub struct Settings {
     pub access_log: Option<LogFormat>,
     /// The share of requests in the access log, from 0 to 1.
     pub access_log_sample: f64,
+    /// The request headers that a line of the access log shows.
+    pub access_log_headers: Vec<LoggedHeader>,
     /// Which events are logged, in the syntax of `EnvFilter`.
     pub log: String,
     /// How events are written.
@@ -94,6 +100,29 @@ pub enum LogFormat {
     Text,
 }
 
+/// A request header that a log may show: none that carries credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedHeader(HeaderName);
+
+impl LoggedHeader {
+    /// Its name.
+    pub fn name(&self) -> &HeaderName {
+        &self.0
+    }
+}
+
+impl FromStr for LoggedHeader {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "not a header name")?;
+        match name {
+            AUTHORIZATION | PROXY_AUTHORIZATION | COOKIE => Err("it carries credentials, which no log may hold"),
+            name => Ok(Self(name)),
+        }
+    }
+}
+
 impl Settings {
     /// Whether TLS is set up, yet no address is named for it.
     pub fn has_idle_tls(&self) -> bool {
@@ -119,6 +148,7 @@ impl Default for Settings {
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             access_log: Some(LogFormat::Json),
             access_log_sample: 1.0,
+            access_log_headers: Vec::new(),
             log: "info".into(),
             log_format: LogFormat::Text,
             hashing: Hashing::default(),

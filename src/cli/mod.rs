@@ -7,6 +7,7 @@ mod edit;
 mod explain;
 mod health;
 mod history;
+mod journal;
 mod kill;
 mod limit_names;
 mod live;
@@ -101,6 +102,9 @@ enum Command {
     /// End a restore: what the files say is in force again.
     #[command(long_about = restore::LONG_RELEASE)]
     Release(restore::ReleaseArgs),
+    /// Show copied writes: lag, parked ones, gaps; replay or drop what is parked.
+    #[command(long_about = journal::LONG)]
+    Journal(Box<journal::JournalArgs>),
     /// Ask the running router whether it lives, or whether it takes traffic.
     Health(health::HealthArgs),
     /// Print the JSON Schema of flag or route files.
@@ -126,6 +130,7 @@ pub fn run() -> ExitCode {
         Command::Health(args) => health::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::History(args) => history::run(&args),
+        Command::Journal(args) => journal::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -15,7 +15,7 @@ use super::settings_file;
 use crate::config::{Diagnostic, Report, Severity, did_you_mean};
 use crate::flag::Hashing;
 use crate::network::Network;
-use crate::settings::{AdminAuth, LogFormat, Settings};
+use crate::settings::{AdminAuth, LogFormat, LoggedHeader, Settings};
 use crate::tls::Alpn;
 use crate::tls::server::{ClientAuth, ServerPlan, UnknownNames};
 
@@ -103,6 +103,9 @@ pub struct SettingOptions {
     /// The share of requests in the access log, from 0 to 1 [default: 1].
     #[arg(long, env = "BANYAN_ACCESS_LOG_SAMPLE", value_name = "SHARE", value_parser = share)]
     pub access_log_sample: Option<f64>,
+    /// Request headers that a line of the access log shows, so that `simulate` can replay it [default: none].
+    #[arg(long, env = "BANYAN_ACCESS_LOG_HEADERS", value_name = "NAMES", value_delimiter = ',')]
+    pub access_log_headers: Vec<LoggedHeader>,
     /// What is logged, such as `info` or `banyan=debug` [default: info].
     #[arg(long, env = "BANYAN_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -240,6 +243,7 @@ fn cook(given: &SettingOptions, file: &SettingOptions) -> Settings {
         workers: workers.unwrap_or(default.workers),
         access_log: given.access_log.or(file.access_log).map_or(default.access_log, |chosen| chosen.0),
         access_log_sample: first!(access_log_sample),
+        access_log_headers: first_list(&given.access_log_headers, &file.access_log_headers, Vec::new()),
         log: first!(log),
         log_format: first!(log_format),
         hashing: first!(hashing),

@@ -54,6 +54,8 @@ pub(crate) enum StartError {
     Thread(#[from] io::Error),
     #[error("the overrides in the state directory cannot be read, and the running process goes on serving: {0}")]
     Overrides(io::Error),
+    #[error("the journal of copied writes cannot be read: {0}")]
+    Count(io::Error),
     #[error("writes cannot be kept for their copies: {0}")]
     Mirror(#[from] mirror::MirrorError),
     #[error("the flag and route files have errors; nothing was started")]
@@ -69,7 +71,7 @@ pub(crate) struct Router {
     /// Ends it.
     pub lifecycle: Lifecycle,
     workers: proxy::Workers,
-    courier: courier::Handle,
+    courier: Option<courier::Handle>,
     control: control::Handle,
     access_log: Option<Arc<AccessLog>>,
 }
@@ -136,22 +138,25 @@ impl Router {
         let hands = sockets.deal(settings.workers.get())?;
         let tls = server_tls(settings, &sockets, successor.is_some())?;
         let mirror::Opened { mirror, elders } = mirror::open(mirror_plan(settings))?;
-        courier::count(&mirror)?;
+        courier::count(&mirror).map_err(StartError::Count)?;
         metrics.show_copies(Arc::clone(&mirror) as _);
-        let copied = Some(Arc::clone(&mirror));
+        let mirror = Some(mirror);
         let options =
-            proxy::Options { tls: tls.clone(), mirror: copied, ..proxy_options(settings, access_log.clone())? };
+            proxy::Options { tls: tls.clone(), mirror: mirror.clone(), ..proxy_options(settings, access_log.clone())? };
         let health = Arc::new(HealthRegistry::default());
         health.follow(&store.snapshot().upstreams);
         let workers = proxy::start(hands, options, &store, &health, &metrics, &lifecycle)?;
-        let (courier_store, courier_metrics, phases) =
-            (Arc::clone(&store), Arc::clone(&metrics), lifecycle.subscribe());
-        let bytes_max = settings.journal_bytes_max;
-        let courier =
-            courier::Plan { mirror, elders, bytes_max, store: courier_store, metrics: courier_metrics, phases };
-        let courier = courier::start(courier)?;
+        let courier = mirror.clone().map(|mirror| courier::Plan {
+            mirror,
+            elders,
+            bytes_max: settings.journal_bytes_max,
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            phases: lifecycle.subscribe(),
+        });
+        let courier = courier.map(courier::start).transpose()?;
         let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
-        let control = control::start(ControlPlan { health, tls, named, findings, standing, ..plan })?;
+        let control = control::start(ControlPlan { health, tls, named, findings, standing, mirror, ..plan })?;
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;
         }
@@ -167,7 +172,9 @@ impl Router {
         self.sockets.close_clients();
         self.workers.join();
         self.lifecycle.advance(Phase::Aborting);
-        self.courier.join();
+        if let Some(courier) = self.courier {
+            courier.join();
+        }
         self.control.join();
         if let Some(log) = self.access_log.and_then(Arc::into_inner) {
             log.finish(LOG_PATIENCE);
@@ -304,6 +311,7 @@ fn proxy_options(settings: &Settings, access_log: Option<Arc<AccessLog>>) -> Res
         metrics: settings.metrics,
         access_log,
         mirror: None,
+        access_log_headers: settings.access_log_headers.iter().map(|header| header.name().clone()).collect(),
     })
 }
 

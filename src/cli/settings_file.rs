@@ -48,6 +48,12 @@ fn settings(node: &Node, report: &mut Report) -> Option<SettingOptions> {
         workers: fields.number("workers", 0..=WORKERS_MAX.into(), report).and_then(|n| n.try_into().ok()),
         access_log: choice(&mut fields, "access_log", ACCESS_LOGS, report),
         access_log_sample: share(&mut fields, report),
+        access_log_headers: parsed_list(
+            &mut fields,
+            "access_log_headers",
+            "a header name, such as x-user-id; none that carries credentials",
+            report,
+        ),
         log: fields.text("log", report).map(|text| text.text.into()),
         log_format: choice(&mut fields, "log_format", LOG_FORMATS, report),
         hashing: choice(&mut fields, "hashing", HASHINGS, report),

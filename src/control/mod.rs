@@ -289,7 +289,7 @@ fn make_admin(
         store: Arc::clone(&plan.store),
         readiness,
         ofrep: Ofrep::new(Arc::clone(&plan.store), publications.status(), streams.clone(), reporter),
-        api: Api::new(operator.clone(), publications.status(), plan.state_dir.clone(), streams),
+        api: Api::new(operator.clone(), publications.status(), plan.state_dir.clone(), plan.mirror.clone(), streams),
         gate: Gate::new(Arc::clone(&tokens)),
         tokens,
         auth: plan.admin_auth,

@@ -10,7 +10,7 @@ use super::mailbox::Mailbox;
 use super::overrides::{Book, Command, Note, Order, Receipt, Refusal, Source, apply, merge};
 use super::publications::{Publications, State};
 use super::resolver::Resolver;
-use super::scribe::Scribe;
+use super::scribe::{Scribe, Written};
 
 /// Carries out orders; any number of threads may hold one.
 #[derive(Debug, Clone)]
@@ -126,6 +126,17 @@ impl Operator {
             Action::KillAll => tracing::error!(generation, why, "break glass: every flag gives its fallback"),
             _ => tracing::warn!(generation, "break glass is over: the file KILL is gone"),
         }
+    }
+
+    /// Notes in the history what was done about copies; blocks until it is on disk, at most 5 s.
+    pub(super) fn note_copies(&self, action: Action, who: &str, why: &str, after: Value) -> Written {
+        let Shared { publications, scribe, .. } = &*self.0;
+        let state = publications.lock();
+        let (who, why) = (Some(who.to_owned()), Some(why.to_owned()));
+        let generation = publications.current().generation;
+        let written = scribe.note(Event { who, why, after, ..Event::new(action, Source::Command, generation) }, false);
+        drop(state);
+        scribe.wait(&written)
     }
 
     /// Takes over what another process on the same state directory has changed since `base`.

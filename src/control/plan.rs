@@ -9,6 +9,7 @@ use crate::compile;
 use crate::config::Report;
 use crate::health::HealthRegistry;
 use crate::lifecycle::Lifecycle;
+use crate::mirror::Mirror;
 use crate::observe::Metrics;
 use crate::settings::AdminAuth;
 use crate::snapshot::Store;
@@ -58,6 +59,8 @@ pub struct ControlPlan {
     pub dns_interval_ms: u32,
     /// From draining to aborting, in milliseconds; 0 turns it off; default 30000.
     pub drain_timeout_ms: u32,
+    /// The copies of writes, where any are kept.
+    pub mirror: Option<Arc<Mirror>>,
     /// Where overrides, history and a copy of the last good files are kept.
     pub state_dir: Option<PathBuf>,
     /// The overrides that lie over the snapshot in the store already.
@@ -94,6 +97,7 @@ impl ControlPlan {
             debounce_ms: 50,
             dns_interval_ms: 10_000,
             drain_timeout_ms: 30_000,
+            mirror: None,
             state_dir: None,
             standing: Standing::default(),
             listeners: Vec::new(),

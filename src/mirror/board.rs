@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use super::reconcile::{QUESTIONS_MAX, Question};
+
 /// How one destination stands, as far as the courier knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -58,6 +60,7 @@ impl Ended {
 pub struct Board {
     standings: Mutex<BTreeMap<Box<str>, Standing>>,
     resumed: Mutex<BTreeSet<Box<str>>>,
+    questions: Mutex<Vec<Question>>,
 }
 
 impl Board {
@@ -79,6 +82,17 @@ impl Board {
     /// Whether somebody asked for that; asking is over then.
     pub(super) fn take_resumed(&self, destination: &str) -> bool {
         self.resumed.lock().unwrap_or_else(PoisonError::into_inner).remove(destination)
+    }
+
+    /// Asks the courier something; `None` when it has too much to do.
+    pub(super) fn ask(&self, question: Question) -> Option<()> {
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        (questions.len() < QUESTIONS_MAX).then(|| questions.push(question))
+    }
+
+    /// What is asked.
+    pub(super) fn take_questions(&self) -> Vec<Question> {
+        std::mem::take(&mut *self.questions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn standings(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Standing>> {

@@ -11,6 +11,7 @@ mod marker;
 mod naming;
 mod open;
 mod outside;
+mod reconcile;
 mod record;
 mod shared;
 mod tables;
@@ -27,6 +28,7 @@ pub use outside::{
     CopiesStatus, DestinationStatus, Edit, GapEntry, JournalStatus, ORDER_COPIES_MAX, OrderError, ParkedCopy,
     ParkedEntry, ParkedGroup, Which, id_of, name_of,
 };
+pub use reconcile::{Compared, Listed, ReconcileError, Sides};
 pub use record::{
     Body, Class, CopyId, Fence, Gap, Intent, Outcome, Settled, Settlement, destination as destination_of, lane,
 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Tally;
-use super::escape::{push_decimal, push_hex, push_quoted};
+use super::line::{Line, LoggedHeaders};
 use super::names::field;
 use super::spool::Spool;
 use crate::fault::Fault;
@@ -44,6 +44,8 @@ pub struct AccessRecord<'a> {
     pub path: &'a [u8],
     /// The protocol version, such as `HTTP/1.1`.
     pub protocol: &'static str,
+    /// The headers that lines shall show.
+    pub headers: LoggedHeaders<'a>,
     /// The status that the client got.
     pub status: u16,
     /// The route, once there is one.
@@ -192,6 +194,7 @@ impl AccessRecord<'_> {
         line.some_text(field::HOST, self.host);
         line.some_text(field::PATH, self.path);
         line.text(field::PROTOCOL, self.protocol.as_bytes());
+        line.headers(self.headers);
         line.number(field::STATUS, self.status.into());
         self.write_decision(line);
         self.write_upstream(line);
@@ -228,154 +231,4 @@ impl AccessRecord<'_> {
         });
         line.maybe(self.copied_to, |line, upstream| line.text(field::COPIED_TO, upstream.as_bytes()));
     }
-}
-
-/// A line in the making.
-struct Line<'a> {
-    out: &'a mut Vec<u8>,
-    json: bool,
-    first: bool,
-}
-
-impl Line<'_> {
-    fn begin(&mut self) {
-        if self.json {
-            self.out.push(b'{');
-        }
-    }
-
-    fn end(&mut self) {
-        self.out.extend_from_slice(if self.json { b"}\n" } else { b"\n" });
-    }
-
-    fn name(&mut self, name: &str) {
-        if !self.first {
-            self.out.push(if self.json { b',' } else { b' ' });
-        }
-        self.first = false;
-        if self.json {
-            self.out.push(b'"');
-        }
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(if self.json { b"\":" } else { b"=" });
-    }
-
-    fn maybe<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        if let Some(value) = value {
-            write(self, value);
-        }
-    }
-
-    /// Writes a value that may hold anything, unless it is empty.
-    fn some_text(&mut self, name: &str, value: &[u8]) {
-        if !value.is_empty() {
-            self.text(name, value);
-        }
-    }
-
-    /// Writes a value that may hold anything.
-    fn text(&mut self, name: &str, value: &[u8]) {
-        self.name(name);
-        let bare = !self.json && !value.is_empty() && value.iter().all(|byte| is_bare(*byte));
-        if bare && value.len() <= super::escape::FIELD_BYTES_MAX {
-            self.out.extend_from_slice(value);
-        } else {
-            self.out.push(b'"');
-            push_quoted(self.out, value);
-            self.out.push(b'"');
-        }
-    }
-
-    /// Writes a value of ours that needs no escape.
-    fn shown(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.name(name);
-        let quote: &[u8] = if self.json { b"\"" } else { b"" };
-        self.out.extend_from_slice(quote);
-        write!(self.out, "{value}").expect("writing to a vector does not fail");
-        self.out.extend_from_slice(quote);
-    }
-
-    fn word(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.out.extend_from_slice(value.as_bytes());
-    }
-
-    fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
-        push_decimal(self.out, value, 1);
-    }
-
-    fn milliseconds(&mut self, name: &str, value: Duration) {
-        self.name(name);
-        let microseconds = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        push_decimal(self.out, microseconds / 1000, 1);
-        self.out.push(b'.');
-        push_decimal(self.out, microseconds % 1000, 3);
-    }
-
-    fn id(&mut self, name: &str, value: u128) {
-        self.name(name);
-        let quote: &[u8] = if self.json { b"\"" } else { b"" };
-        self.out.extend_from_slice(quote);
-        push_hex(self.out, (value >> 64) as u64, 16);
-        push_hex(self.out, value as u64, 16);
-        self.out.extend_from_slice(quote);
-    }
-
-    /// Writes a time as RFC 3339 in UTC.
-    fn time(&mut self, name: &str, unix_ms: u64) {
-        self.name(name);
-        let quote: &[u8] = if self.json { b"\"" } else { b"" };
-        self.out.extend_from_slice(quote);
-        push_time(self.out, unix_ms);
-        self.out.extend_from_slice(quote);
-    }
-}
-
-/// Writes a time in milliseconds since the epoch as RFC 3339 in UTC.
-pub fn timestamp(unix_ms: u64) -> String {
-    let mut out = Vec::with_capacity(24);
-    push_time(&mut out, unix_ms);
-    // Digits and punctuation only.
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn push_time(out: &mut Vec<u8>, unix_ms: u64) {
-    let (seconds, milliseconds) = (unix_ms / 1000, unix_ms % 1000);
-    let (year, month, day) = civil_date(seconds / 86_400);
-    let parts = [
-        (year, 4, b'-'),
-        (month, 2, b'-'),
-        (day, 2, b'T'),
-        (seconds / 3600 % 24, 2, b':'),
-        (seconds / 60 % 60, 2, b':'),
-        (seconds % 60, 2, b'.'),
-        (milliseconds, 3, b'Z'),
-    ];
-    for (value, width, behind) in parts {
-        push_decimal(out, value, width);
-        out.push(behind);
-    }
-}
-
-/// Whether a byte needs no quotes in the text form: nothing that separates, quotes or ends a field.
-fn is_bare(byte: u8) -> bool {
-    matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\\' | b'=')
-}
-
-/// The date of a day since 1970-01-01 in the proleptic Gregorian calendar: year, month, day.
-///
-/// It counts from the first of March of year 0, so that the leap day is a year's last.
-pub(super) fn civil_date(unix_day: u64) -> (u64, u64, u64) {
-    const DAYS_TO_1970: u64 = 719_468;
-    const DAYS_IN_400_YEARS: u64 = 146_097;
-    let day = unix_day + DAYS_TO_1970;
-    let (era, day) = (day / DAYS_IN_400_YEARS, day % DAYS_IN_400_YEARS);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // Months from March are 31, 30, 31, 30, 31 days long, over and over: 153 days for five.
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + next_year, month, day)
 }

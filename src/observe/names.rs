@@ -119,6 +119,8 @@ pub mod field {
     pub const HOST: &str = "host";
     /// The path as received, without its query, which may hold secrets.
     pub const PATH: &str = "path";
+    /// The headers that the access log was asked for, by name; null where the request had none.
+    pub const HEADERS: &str = "headers";
     /// The protocol version.
     pub const PROTOCOL: &str = "protocol";
     /// The status that the client got; 499 when it had gone.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::carrier::Carrier;
 use super::connection::Connection;
@@ -21,7 +21,7 @@ use crate::forward::BodyProgress;
 use crate::head::{Added, names};
 use crate::health::Slot;
 use crate::mirror::Copying;
-use crate::observe::AccessRecord;
+use crate::observe::{AccessRecord, LoggedHeaders};
 use crate::snapshot::LegId;
 
 /// One exchange; dropping it before [`Self::complete`] or [`Self::fail`] means that the client is gone.
@@ -58,6 +58,8 @@ struct Line {
     uri: Uri,
     host: Box<str>,
     protocol: &'static str,
+    /// Those that the settings name, in their order.
+    headers: Box<[Option<HeaderValue>]>,
     trace_id: Option<u128>,
     reason: Option<Reason>,
     overflow: bool,
@@ -83,6 +85,7 @@ impl Exchange {
                     http::Version::HTTP_2 => "HTTP/2.0",
                     _ => "HTTP/1.1",
                 },
+                headers: logged_headers(worker.logged_headers(), &parts.headers),
                 trace_id: None,
                 reason: None,
                 overflow: false,
@@ -308,6 +311,7 @@ impl Exchange {
             host: line.host.as_bytes(),
             path: line.uri.path().as_bytes(),
             protocol: line.protocol,
+            headers: LoggedHeaders { names: self.carrier.connection.worker.logged_headers(), values: &line.headers },
             status: self.status,
             route: labels.map(|labels| &*labels.route),
             flag: labels.and_then(|labels| labels.flag.as_deref()),
@@ -338,6 +342,11 @@ impl Drop for Exchange {
     }
 }
 
+/// The first value of each; without names there is nothing to allocate.
+fn logged_headers(names: &[HeaderName], headers: &HeaderMap) -> Box<[Option<HeaderValue>]> {
+    names.iter().map(|name| headers.get(name).cloned()).collect()
+}
+
 fn unix_ms() -> u64 {
     u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX)
 }
@@ -360,6 +369,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         host: b"",
         path: b"",
         protocol: if connection.state.activity() == Activity::Streams { "HTTP/2.0" } else { "HTTP/1.1" },
+        headers: LoggedHeaders::default(),
         status: fault.status().as_u16(),
         route: None,
         flag: None,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 
+use http::HeaderName;
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
@@ -54,6 +55,8 @@ pub struct Options {
     pub access_log: Option<Arc<AccessLog>>,
     /// What keeps writes for their copies; without it none are copied.
     pub mirror: Option<Arc<Mirror>>,
+    /// The request headers that a line of it shows.
+    pub access_log_headers: Box<[HeaderName]>,
 }
 
 /// What all workers share.
@@ -200,6 +203,10 @@ impl Worker {
         let (prefix, next) = &self.request_ids;
         next.set(next.get() + 1);
         u128::from(*prefix) << 64 | u128::from(next.get())
+    }
+
+    pub(super) fn logged_headers(&self) -> &[HeaderName] {
+        &self.shared.options.access_log_headers
     }
 
     pub(super) fn limits(&self) -> &Limits {

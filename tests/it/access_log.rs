@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use banyan::fault::Fault;
-use banyan::observe::{AccessLog, AccessRecord, LogFormat, LogOptions, Tally, log_subscriber};
+use banyan::observe::{AccessLog, AccessRecord, LogFormat, LogOptions, LoggedHeaders, Tally, log_subscriber};
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -71,6 +72,7 @@ pub(crate) fn record<'a>() -> AccessRecord<'a> {
         host: b"shop.example",
         path: b"/api/orders/7",
         protocol: "HTTP/1.1",
+        headers: LoggedHeaders::default(),
         status: 200,
         route: Some("orders"),
         flag: Some("orders-migration"),
@@ -103,6 +105,19 @@ pub(crate) fn logged(format: LogFormat, sample: f64, records: &[AccessRecord<'_>
     assert!(log.finish(PATIENCE));
     assert_eq!(dropped.value(), 0);
     sink.text()
+}
+
+#[test]
+fn headers_that_were_asked_for_are_shown_and_absent_ones_too() {
+    let names =
+        [HeaderName::from_static("x-user"), HeaderName::from_static("x-plan"), HeaderName::from_static("x-odd")];
+    let values = [Some(HeaderValue::from_static("ada")), None, Some(HeaderValue::from_bytes(b"a\" b\xff").unwrap())];
+    let record = AccessRecord { headers: LoggedHeaders { names: &names, values: &values }, ..record() };
+    let line: serde_json::Value = serde_json::from_str(&logged(LogFormat::Json, 1.0, &[record])).unwrap();
+    assert_eq!(line["headers"], serde_json::json!({"x-user": "ada", "x-plan": null, "x-odd": "a\" b\\xff"}));
+    assert_eq!(line["status"], 200);
+    let text = logged(LogFormat::Text, 1.0, &[record]);
+    assert!(text.contains(r#" header.x-user=ada header.x-odd="a\" b\\xff" status=200"#), "{text}");
 }
 
 #[test]

@@ -99,6 +99,7 @@ fn the_command_line_reaches_every_setting() {
         "--tracing=off",
         "--http2=off",
         "--metrics=off",
+        "--access-log-headers=x-user-id,x-tenant",
         "--poll-ms=0",
         "--debounce-ms=5",
         "--dns-interval-ms=500",
@@ -125,6 +126,7 @@ fn the_command_line_reaches_every_setting() {
         workers: 4.try_into().unwrap(),
         access_log: None,
         access_log_sample: 0.25,
+        access_log_headers: vec!["x-user-id".parse().unwrap(), "X-Tenant".parse().unwrap()],
         log: "debug".into(),
         log_format: LogFormat::Json,
         hashing: Hashing::V2,
@@ -166,6 +168,7 @@ state: s
 workers: 4
 access_log: text
 access_log_sample: 0.5
+access_log_headers: x-user-id
 log: debug
 log_format: json
 hashing: v2
@@ -203,6 +206,7 @@ limits: {head_bytes_max: 1000, fields_max: 10}
         workers: 2.try_into().unwrap(),
         access_log: Some(LogFormat::Text),
         access_log_sample: 0.5,
+        access_log_headers: vec!["x-user-id".parse().unwrap()],
         log: "debug".into(),
         log_format: LogFormat::Json,
         hashing: Hashing::V2,
@@ -251,6 +255,7 @@ fn an_empty_file_sets_nothing_and_a_missing_one_is_an_error() {
 
 #[test]
 fn wrong_values_on_the_command_line_are_refused() {
+    assert!(refused(&["--access-log-headers=x-user-id,Cookie"]).contains("carries credentials"));
     assert!(refused(&["--limit=head_bytes=1"]).contains("did you mean `head_bytes_max`?"));
     assert!(refused(&["--limit=head_bytes_max"]).contains("NAME=VALUE"));
     assert!(refused(&["--limit=drain_timeout_ms=5000000000"]).contains("too large"));

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a share may take to show; the demo prints a line a second, and the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Demo {
+pub(crate) struct Demo {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
@@ -27,9 +27,14 @@ impl Drop for Demo {
 
 impl Demo {
     fn start(folder: &Path) -> Demo {
-        let arguments = ["demo", "--plain", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--for", "120"];
+        Self::start_with(folder, &[])
+    }
+
+    pub(crate) fn start_with(folder: &Path, options: &[&str]) -> Demo {
+        let arguments = ["demo", "--plain", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--for", "300"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_banyan"))
             .args(arguments)
+            .args(options)
             .current_dir(folder)
             .stdout(Stdio::piped())
             .spawn()
@@ -39,7 +44,7 @@ impl Demo {
     }
 
     /// Reads on until a line is as wanted.
-    fn until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let (started, mut seen) = (Instant::now(), String::new());
         while started.elapsed() < PATIENCE {
             let mut line = String::new();
@@ -73,7 +78,7 @@ fn share(line: &str, label: &str) -> Option<f64> {
 }
 
 /// The shipped files on ports that nobody uses.
-fn shipped_files(folder: &Path) {
+pub(crate) fn shipped_files(folder: &Path) {
     for name in ["flags", "routes"] {
         fs::create_dir(folder.join(name)).expect("a folder");
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);

@@ -60,6 +60,7 @@ mod routing;
 mod routing_models;
 mod routing_oracle;
 mod routing_readings;
+mod runbook;
 mod simulate;
 mod slow;
 mod status_report;

@@ -5,12 +5,15 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 use proptest::prelude::*;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::edit_verbs::{banyan, out, shipped};
+use crate::support::{Origin, Router};
 
 /// Requests of so many users, each with a tenth to the search.
 fn requests(users: u32) -> String {
@@ -99,6 +102,42 @@ fn the_counts_are_those_of_explain() {
     assert_eq!(way("legacy", "modern"), count(10..50));
     assert_eq!(way("legacy", "legacy"), count(50..100));
     assert_eq!(way("modern", "legacy"), 0, "nobody is taken back");
+}
+
+#[test]
+fn what_a_router_logs_with_headers_can_be_replayed() {
+    let origin = Origin::ok();
+    let dir = Arc::new(shipped());
+    let routes = fs::read_dir(dir.path().join("routes")).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&routes).unwrap();
+    let address = origin.address.to_string();
+    fs::write(&routes, text.replace("127.0.0.1:9001", &address).replace("127.0.0.1:9002", &address)).unwrap();
+    let mut command = Command::new("sh");
+    let serve = "exec \"$0\" serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --log-format json \
+                 --access-log-headers x-user-id,x-tenant > log.jsonl";
+    command.args(["-c", serve, env!("CARGO_BIN_EXE_banyan")]);
+    let mut router = Router::run(command, Arc::clone(&dir));
+    for user in 0..40 {
+        for path in ["/search", "/api/orders/1"] {
+            let tenant = if user % 4 == 0 { "x-tenant: acme\r\n" } else { "" };
+            let head = format!("GET {path} HTTP/1.1\r\nhost: a.example\r\nx-user-id: user-{user}\r\n{tenant}\r\n");
+            assert_eq!(router.exchange(head).status(), 200);
+        }
+    }
+    router.signal(Signal::TERM);
+    assert!(router.wait_for_exit().success());
+    let found = json(dir.path(), &["--set", "search-engine=modern=50%", "--set", "orders-migration=live=60%"]);
+    assert_eq!((&found["decided"]["requests"], &found["decided"]["users"]), (&json!(80), &json!(40)), "{found:#}");
+    assert_eq!(found["undecided"]["requests"], 0);
+    // What the router did is what the set before is said to do.
+    let logged = fs::read_to_string(dir.path().join("log.jsonl")).unwrap();
+    for (route, variant) in [("search", "modern"), ("orders", "live"), ("orders", "shadow")] {
+        let served = logged.lines().filter(|line| line.contains(&format!(r#""route":"{route}""#)));
+        let served = served.filter(|line| line.contains(&format!(r#""variant":"{variant}""#))).count() as u64;
+        let route = found["routes"].as_array().unwrap().iter().find(|one| one["route"] == route).unwrap();
+        let ways = route["ways"].as_array().unwrap().iter().filter(|way| way["from"]["variant"] == variant);
+        assert_eq!(ways.map(|way| way["requests"].as_u64().unwrap()).sum::<u64>(), served, "{found:#}");
+    }
 }
 
 #[test]

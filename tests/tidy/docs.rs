@@ -16,6 +16,7 @@ const PAGES: &[&str] = &[
     "docs/operations.md",
     "docs/performance.md",
     "docs/routes.md",
+    "docs/runbook.md",
     "docs/security.md",
 ];
 

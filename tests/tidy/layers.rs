@@ -86,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "health",
             "lifecycle",
             "listen",
+            "mirror",
             "network",
             "observe",
             "proxy_protocol",

@@ -32,8 +32,8 @@ running router are not looked at.
 A log has one JSON object a line: the router's access log (`--access-log json`), or requests as \
 {\"method\": \"GET\", \"url\": \"http://shop.example/search?q=1\", \"headers\": {\"x-user-id\": \"ada\"}, \"client\": \"192.0.2.1\"}, \
 of which only `url` must be there. The access log has no queries and no headers, so what a decision asks of those is not \
-known: such requests are not guessed at but listed, with what is missing. A line of it may have a member `headers` too; what stands in \
-there, null for a header that was absent, is known.
+known: such requests are not guessed at but listed, with what is missing. `serve --access-log-headers x-user-id,x-tenant` logs \
+the headers that are needed.
 
 Any number of lines needs bounded memory: above 1024 users in one way they are estimated, to about 2 %, and marked `~`.
 

@@ -6,6 +6,7 @@ mod body;
 mod browser;
 mod events;
 mod gate;
+mod journal;
 mod once;
 mod query;
 mod reads;
@@ -31,6 +32,7 @@ use super::answer::{self, Answer};
 use super::ofrep::{entity_tag, matches};
 use super::streams::Streams;
 use super::{Operator, Status};
+use crate::mirror::Mirror;
 
 pub(super) use browser::refuse as refuse_foreign_page;
 pub(super) use gate::Gate;
@@ -53,6 +55,7 @@ pub(super) struct Api {
     operator: Operator,
     status: watch::Receiver<Status>,
     state_dir: Option<PathBuf>,
+    mirror: Option<Arc<Mirror>>,
     streams: Streams,
     once: Once,
     reads: Bench,
@@ -75,10 +78,11 @@ impl Api {
         operator: Operator,
         status: watch::Receiver<Status>,
         state_dir: Option<PathBuf>,
+        mirror: Option<Arc<Mirror>>,
         streams: Streams,
     ) -> Arc<Self> {
         let (reads, writes) = (Bench::new(READS_MAX), Bench::new(WRITES_MAX));
-        Arc::new(Self { operator, status, state_dir, streams, once: Once::default(), reads, writes })
+        Arc::new(Self { operator, status, state_dir, mirror, streams, once: Once::default(), reads, writes })
     }
 
     /// Answers a request whose path begins with [`PREFIX`]; the gate has let the caller in as a reader.
@@ -104,6 +108,9 @@ impl Api {
         }
         let answered = match endpoint {
             Endpoint::Write(write) => self.write(write, parameter, caller, request).await,
+            Endpoint::CopyOrder(order) => {
+                self.order_copies(order, parameter.unwrap_or_default(), caller, request).await
+            }
             _ if !request.body().is_end_stream() => Err(Problem::body_refused()),
             Endpoint::Events => self.events(),
             Endpoint::Read(read) => self.read_on_bench(read, parameter, request).await,

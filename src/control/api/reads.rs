@@ -17,12 +17,14 @@ impl Api {
     /// Reads what is asked for; `parameter` is the segment in braces.
     pub(super) fn read(&self, what: Read, parameter: Option<&str>, query: Option<&str>) -> Result<Value, Problem> {
         let known: &[&str] = if what == Read::History { &["limit", "before", "flag"] } else { &[] };
+        let known = if let Read::Copies(what) = what { what.known() } else { known };
         let query = Query::read(query, known)?;
         match what {
             Read::Overrides => Ok(self.operator.overrides()),
             Read::Generations => Ok(self.generations()),
             Read::HistoryEntry => self.history_entry(parameter.unwrap_or_default()),
             Read::History => self.history(&query),
+            Read::Copies(what) => self.read_copies(what, parameter.unwrap_or_default(), &query),
         }
     }
 

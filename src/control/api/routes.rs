@@ -16,6 +16,7 @@ pub(super) enum Endpoint {
     Read(Read),
     Events,
     Write(Write),
+    CopyOrder(CopyOrder),
 }
 
 /// What can be read.
@@ -25,6 +26,24 @@ pub(super) enum Read {
     History,
     HistoryEntry,
     Generations,
+    Copies(CopyRead),
+}
+
+/// What can be read of copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CopyRead {
+    Status,
+    Parked,
+    ParkedCopy,
+    Gaps,
+}
+
+/// What can be done about copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CopyOrder {
+    Replay,
+    Drop,
+    Resume,
 }
 
 /// What can be changed.
@@ -58,6 +77,10 @@ const fn post(template: &'static str, write: Write) -> Route {
     Route { method: Method::POST, template, endpoint: Endpoint::Write(write) }
 }
 
+const fn order(template: &'static str, order: CopyOrder) -> Route {
+    Route { method: Method::POST, template, endpoint: Endpoint::CopyOrder(order) }
+}
+
 pub(super) const ROUTES: &[Route] = &[
     get("/api/v1/overrides", Endpoint::Read(Read::Overrides)),
     get("/api/v1/history", Endpoint::Read(Read::History)),
@@ -74,6 +97,13 @@ pub(super) const ROUTES: &[Route] = &[
     post("/api/v1/revive-all", Write::ReviveAll),
     post("/api/v1/restore", Write::Restore),
     post("/api/v1/release", Write::Release),
+    get("/api/v1/journal", Endpoint::Read(Read::Copies(CopyRead::Status))),
+    get("/api/v1/journal/parked", Endpoint::Read(Read::Copies(CopyRead::Parked))),
+    get("/api/v1/journal/parked/{copy}", Endpoint::Read(Read::Copies(CopyRead::ParkedCopy))),
+    get("/api/v1/journal/gaps", Endpoint::Read(Read::Copies(CopyRead::Gaps))),
+    order("/api/v1/journal/parked/{name}/replay", CopyOrder::Replay),
+    order("/api/v1/journal/parked/{name}/drop", CopyOrder::Drop),
+    order("/api/v1/journal/destinations/{name}/resume", CopyOrder::Resume),
 ];
 
 /// What a request leads to.
@@ -105,7 +135,7 @@ impl Endpoint {
     pub(super) fn role(self) -> Role {
         match self {
             Self::Read(_) | Self::Events => Role::Read,
-            Self::Write(_) => Role::Operate,
+            Self::Write(_) | Self::CopyOrder(_) => Role::Operate,
         }
     }
 }

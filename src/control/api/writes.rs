@@ -150,7 +150,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The token's name, with the person's before it where that is given.
-fn who(headers: &HeaderMap, caller: &Caller) -> Result<String, Problem> {
+pub(super) fn who(headers: &HeaderMap, caller: &Caller) -> Result<String, Problem> {
     let Some(value) = headers.get(BANYAN_WHO) else { return Ok(caller.name.to_string()) };
     let wrong = || Problem::malformed(format!("Banyan-Who is a name of at most {WHO_BYTES_MAX} bytes in UTF-8"));
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| wrong())?.trim();

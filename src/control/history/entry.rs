@@ -42,6 +42,12 @@ pub enum Action {
     Restore,
     /// A restore ended.
     Release,
+    /// Parked copies were sent once more.
+    Replay,
+    /// Parked copies were given up.
+    Drop,
+    /// A destination of copies was to be tried at once.
+    Resume,
 }
 
 impl Action {
@@ -64,6 +70,9 @@ impl Action {
             Self::Expire => "expire",
             Self::Restore => "restore",
             Self::Release => "release",
+            Self::Replay => "replay",
+            Self::Drop => "drop",
+            Self::Resume => "resume",
         }
     }
 }

@@ -23,6 +23,7 @@ use super::readiness::Readiness;
 use crate::explain::Answer;
 use crate::health::HealthRegistry;
 use crate::lifecycle::Phase;
+use crate::mirror::Mirror;
 use crate::observe::{HealthSource as _, LegReading};
 use crate::snapshot::Snapshot;
 
@@ -55,6 +56,7 @@ struct Sources {
     usage: Usage,
     stale_days: u32,
     started_unix_ms: u64,
+    mirror: Option<Arc<Mirror>>,
 }
 
 /// What is in force at one moment.
@@ -87,6 +89,7 @@ pub(super) fn start(
         usage: Usage::new(plan.state_dir.as_deref()),
         stale_days: plan.stale_days,
         started_unix_ms: unix_ms(),
+        mirror: plan.mirror.clone(),
     }))
 }
 
@@ -113,7 +116,10 @@ impl Reporter {
             routes: traffic::routes(&moment.snapshot, &traffic),
             upstreams: traffic::upstreams(&moment.snapshot, &traffic, &health),
             overrides: sources.operator.overrides(),
-            copies: serde_json::Value::Null,
+            copies: sources
+                .mirror
+                .as_ref()
+                .map_or(serde_json::Value::Null, |mirror| serde_json::to_value(mirror.status()).unwrap_or_default()),
         };
         report.problems = problems::problems(&report, &moment, sources);
         report

@@ -95,7 +95,7 @@ impl Attempt<'_> {
 
     /// Nobody knows what the primary did: it is asked.
     async fn unknown(&self) -> Step<End> {
-        if self.rules.unknown == UnknownOutcome::Park {
+        if self.rules.unknown == UnknownOutcome::Park && !self.intent.is_reconciling() {
             return Err(self.undecided("the route has unknown outcomes parked"));
         }
         match (&self.intent.entity, &*self.intent.method) {

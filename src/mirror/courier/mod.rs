@@ -7,6 +7,7 @@ mod attempt;
 mod deliver;
 mod dispatch;
 mod letter;
+mod look;
 mod patience;
 mod scan;
 mod schedule;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 
 use self::ask::Asker;
 use self::dispatch::Dispatch;
+use self::look::Looks;
 use self::source::{Elder, Elders, Source};
 use self::view::View;
 use super::destination::Destination;
@@ -87,6 +89,7 @@ pub(super) struct Courier {
     metrics: Arc<WorkerMetrics>,
     reader: RefCell<Reader>,
     view: RefCell<Rc<View>>,
+    looks: RefCell<Looks>,
 }
 
 /// Starts the courier.
@@ -126,6 +129,7 @@ async fn run(plan: Plan) {
         metrics,
         reader: RefCell::new(reader),
         view: RefCell::new(Rc::new(view)),
+        looks: RefCell::default(),
     });
     let mut deliveries = Deliveries::new(&courier, Elders::new(elders, bytes_max));
     let mut ticks = tokio::time::interval(clock::TICK);
@@ -158,7 +162,7 @@ impl Courier {
         Rc::clone(&self.view.borrow())
     }
 
-    fn tick(&self, round: u32) {
+    fn tick(self: &Rc<Self>, round: u32) {
         clock::refresh();
         clock::refresh_wall();
         self.asker.sweep(clock::now_ms());
@@ -166,6 +170,7 @@ impl Courier {
             // Loading the view here lets go of an old generation, too.
             self.view().pools().for_each(|pool| pool.sweep());
         }
+        self.look();
         self.ticks.notify_waiters();
     }
 }
