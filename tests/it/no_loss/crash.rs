@@ -99,11 +99,11 @@ fn upset(world: &mut World, chance: &mut fastrand::Rng, is_live: bool) {
             server.kill();
             server.resume();
         }
-        1 | 2 => copied.kill(),
-        3..6 if !copied.is_running() => copied.resume(),
+        1 => copied.kill(),
+        2..=5 if !copied.is_running() => copied.resume(),
+        2..=4 => copied.behave("well"),
         6 if copied.is_running() => copied.behave("busy"),
-        7 if copied.is_running() => copied.behave("slow 20"),
-        8 if copied.is_running() => copied.behave("well"),
+        7 if copied.is_running() => copied.behave("slow 10"),
         _ => {}
     }
 }
