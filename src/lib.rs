@@ -16,6 +16,7 @@ pub mod network;
 pub mod proxy_protocol;
 pub mod route;
 pub mod settings;
+pub mod tables;
 pub mod tls;
 pub mod upstream;
 

@@ -22,8 +22,12 @@ use super::tail::Tail;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// So many bytes are kept in memory for an fsync that nobody asked for; then it is done anyway.
 const UNSYNCED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of the checksum that a record begins with.
+const CHECKSUM_BYTES: usize = 4;
 /// What nobody asked to have synced is synced after this time: a power loss takes no more than that.
 const LAZY_SYNC: Duration = Duration::from_secs(1);
+/// A checkpoint is written no more often, and with it the low-water mark remembered.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// The pause between attempts on a failing disk doubles up to this many times the first one.
 const BACK_OFF_TIMES_MAX: u32 = 32;
 
@@ -37,10 +41,14 @@ pub(super) struct Committer {
     current: Option<Segment>,
     tail: Tail,
     failing: Option<BackOff>,
+    /// Failed segments of which nothing is durable, until their records stand elsewhere.
+    left_behind: Vec<u64>,
     /// When to sync what nobody asked for.
     lazy_at: Option<Instant>,
     /// The low-water mark that the log holds.
     checkpointed: Lsn,
+    /// When the next checkpoint may be written.
+    checkpoint_at: Instant,
 }
 
 /// A failing disk is left alone for a while.
@@ -60,7 +68,18 @@ impl Committer {
     ) -> Self {
         supply.request();
         let checkpointed = shared.table().low_water();
-        Self { shared, requests, supply, current, tail: Tail::new(at), failing: None, lazy_at: None, checkpointed }
+        Self {
+            shared,
+            requests,
+            supply,
+            current,
+            tail: Tail::new(at),
+            failing: None,
+            left_behind: Vec::new(),
+            lazy_at: None,
+            checkpointed,
+            checkpoint_at: Instant::now(),
+        }
     }
 
     /// Runs until the journal is closed.
@@ -196,22 +215,34 @@ impl Committer {
     fn move_on(&mut self) -> io::Result<()> {
         if let Some(failed) = self.current.take() {
             add(&self.shared.stats.disk_errors, 1);
+            // What is not synced cannot be read until it stands elsewhere: the kernel may have dropped it.
             let kept = self.shared.table().cut(failed.id, self.tail.synced());
-            if !kept {
-                self.supply.release(failed.id, false);
-            }
+            self.left_behind.extend((!kept).then_some(failed.id));
         }
         let segment = self.supply.take()?;
         let mut marks = Marks::default();
         let end = self.tail.move_to(&segment, &mut marks);
-        let written = segment.file.write_at(self.tail.unsynced(), HEADER_BYTES);
-        if let Err(error) = written.and_then(|()| self.sync_file(&segment)) {
+        if let Err(error) = self.write_anew(&segment) {
             self.supply.release(segment.id, false);
             return Err(error);
         }
         self.current = Some(segment.clone());
         self.publish(&segment, marks, end, true);
+        // Until now a kill would have had to find their records there.
+        for id in self.left_behind.drain(..) {
+            self.supply.release(id, false);
+        }
         Ok(())
+    }
+
+    /// Writes what is unsynced as a segment's first records; the first one counts only once all are written, so that
+    /// a kill in between leaves the failed segment in force.
+    fn write_anew(&self, segment: &Segment) -> io::Result<()> {
+        if let Some((checksum, rest)) = self.tail.unsynced().split_first_chunk::<CHECKSUM_BYTES>() {
+            segment.file.write_at(rest, HEADER_BYTES + CHECKSUM_BYTES as u64)?;
+            segment.file.write_at(checksum, HEADER_BYTES)?;
+        }
+        self.sync_file(segment)
     }
 
     /// Lets readers see the records up to `end`.
@@ -276,11 +307,14 @@ impl Committer {
                 Err(error) => drop(self.start_failing(error)),
             }
         }
-        if self.lazy_at.is_some_and(|at| at <= now) {
+        if self.checkpoint_at <= now {
+            self.checkpoint_at = now + CHECKPOINT_EVERY;
             self.checkpoint();
-            if let Err(error) = self.sync_all() {
-                self.start_failing(error);
-            }
+        }
+        if self.lazy_at.is_some_and(|at| at <= now)
+            && let Err(error) = self.sync_all()
+        {
+            self.start_failing(error);
         }
     }
 

@@ -15,11 +15,13 @@ pub struct Cursor {
     next: Lsn,
     /// The segment it is in, and the first number that it may not read there.
     walk: Option<(Walk, Lsn)>,
+    /// Bytes that it reads at once.
+    read_bytes: usize,
 }
 
 impl Cursor {
-    pub(super) fn new(shared: Arc<Shared>, from: Lsn) -> Self {
-        Self { shared, next: from, walk: None }
+    pub(super) fn new(shared: Arc<Shared>, from: Lsn, read_bytes: usize) -> Self {
+        Self { shared, next: from, walk: None, read_bytes }
     }
 
     /// The number of the record that comes next.
@@ -76,7 +78,7 @@ impl Cursor {
                         walk.extend(end.offset);
                         *limit = end.lsn;
                     }
-                    _ => self.walk = Some((Walk::new(&segment, from, end.offset), end.lsn)),
+                    _ => self.walk = Some((Walk::new(&segment, from, end.offset, self.read_bytes), end.lsn)),
                 }
                 Ok(true)
             }

@@ -34,6 +34,7 @@ use tokio::sync::watch;
 use keeper::Task;
 use open::Threads;
 use record::record_bytes;
+use segment::{READ_AHEAD_BYTES, READ_ONE_BYTES};
 use shared::{Message, Request, Shared};
 use side::{SideFiles, SideTask};
 use stats::add;
@@ -164,7 +165,7 @@ impl Journal {
     /// Reads from a number on; from the low-water mark when that is later.
     #[must_use]
     pub fn cursor(&self, from: Lsn) -> Cursor {
-        Cursor::new(self.shared.clone(), from)
+        Cursor::new(self.shared.clone(), from, READ_AHEAD_BYTES)
     }
 
     /// Reads one record; blocks the thread for one read of the disk or two.
@@ -175,7 +176,10 @@ impl Journal {
         if lsn < self.low_water() {
             return Err(ReadError::Absent(lsn));
         }
-        self.cursor(lsn).next()?.filter(|record| record.lsn == lsn).ok_or(ReadError::Absent(lsn))
+        Cursor::new(self.shared.clone(), lsn, READ_ONE_BYTES)
+            .next()?
+            .filter(|record| record.lsn == lsn)
+            .ok_or(ReadError::Absent(lsn))
     }
 
     /// The number of the next record that is not written yet; its changes can be awaited on any runtime.
@@ -186,7 +190,8 @@ impl Journal {
 
     /// Declares everything below settled: no cursor sees it again, and whole segments and side files become free.
     ///
-    /// It is remembered about a second later; until then a restart may bring settled records back.
+    /// It is remembered with what is appended later, once a second at most, and at closing; until then a restart may
+    /// bring settled records back.
     pub fn trim(&self, below: Lsn) {
         let keep_from = self.shared.synced_segment.load(Ordering::Acquire);
         let mut table = self.shared.table();

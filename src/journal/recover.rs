@@ -12,7 +12,7 @@ use super::behind::last_behind;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::record::{HEAD_BYTES, Head, Kind, Lsn, Record, Side, u64_at};
-use super::segment::{FileKind, HEADER_BYTES, Position, Segment, Step, Walk};
+use super::segment::{FileKind, HEADER_BYTES, Position, READ_AHEAD_BYTES, Segment, Step, Walk};
 use super::table::{Entry, Marks, Table};
 
 /// Bytes written at once when the last segment is written anew.
@@ -195,7 +195,7 @@ fn scan(segment: Segment, stop: Option<Lsn>) -> io::Result<Scan> {
     let mut head = [0; HEAD_BYTES];
     segment.file.read_at(&mut head, HEADER_BYTES)?;
     let first = Head::read(&head).map_or(Lsn::FIRST, |head| head.lsn);
-    let mut walk = Walk::new(&segment, segment.start(first), segment.bytes);
+    let mut walk = Walk::new(&segment, segment.start(first), segment.bytes, READ_AHEAD_BYTES);
     let (mut marks, mut sides) = (Marks::default(), Vec::new());
     let (mut records, mut torn, mut checkpoint) = (0, false, None);
     loop {

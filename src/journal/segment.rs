@@ -17,8 +17,11 @@ pub(super) const HEADER_BYTES: u64 = 4096;
 const MAGIC: &[u8; 8] = b"BANYANJ1";
 /// Bytes of the header that say something.
 const HEADER_USED_BYTES: usize = 36;
-/// Bytes read at once when records are walked over.
-const READ_BYTES: usize = 256 * 1024;
+/// Bytes read at once when a row of records is read, and when one is looked for.
+pub(super) const READ_AHEAD_BYTES: usize = 256 * 1024;
+pub(super) const READ_ONE_BYTES: usize = 64 * 1024;
+/// Payloads below this are copied, so that keeping one does not keep all that was read ahead.
+const COPY_BYTES_MAX: usize = 64 * 1024;
 
 /// An open segment.
 #[derive(Debug, Clone)]
@@ -86,6 +89,7 @@ pub(super) struct Walk {
     at: Position,
     /// Nothing is read from here on.
     end: u64,
+    read_bytes: usize,
     /// What was read ahead, beginning at `at.offset`.
     ahead: Bytes,
 }
@@ -101,8 +105,9 @@ pub(super) enum Step {
 }
 
 impl Walk {
-    pub(super) fn new(segment: &Segment, at: Position, end: u64) -> Self {
-        Self { segment_id: segment.id, file: segment.file.clone(), at, end, ahead: Bytes::new() }
+    pub(super) fn new(segment: &Segment, at: Position, end: u64, read_bytes: usize) -> Self {
+        let (segment_id, file) = (segment.id, segment.file.clone());
+        Self { segment_id, file, at, end, read_bytes, ahead: Bytes::new() }
     }
 
     /// Tells whether it walks in this segment.
@@ -143,8 +148,7 @@ impl Walk {
         let record = self.ahead.split_to(bytes);
         self.at = Position { offset: self.at.offset + bytes as u64, seed: sum, lsn: head.lsn.next() };
         let payload = record.slice(HEAD_BYTES..HEAD_BYTES + head.payload_bytes as usize);
-        // A small payload that somebody keeps must not keep all that was read ahead.
-        let payload = if bytes < READ_BYTES / 4 { Bytes::copy_from_slice(&payload) } else { payload };
+        let payload = if bytes < COPY_BYTES_MAX { Bytes::copy_from_slice(&payload) } else { payload };
         let Head { lsn, kind, epoch, side, .. } = head;
         Ok(Step::Record(Record { lsn, kind, epoch, side, payload }))
     }
@@ -158,7 +162,7 @@ impl Walk {
         if bytes > left {
             return Ok(false);
         }
-        let mut buffer = vec![0; bytes.max(READ_BYTES).min(left)];
+        let mut buffer = vec![0; bytes.max(self.read_bytes).min(left)];
         let read = self.file.read_at(&mut buffer, self.at.offset)?;
         buffer.truncate(read);
         self.ahead = buffer.into();

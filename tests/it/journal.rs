@@ -1,6 +1,15 @@
 //! The journal of dual writes: what was acknowledged is there, whatever happens to the disk, the power or the process.
 
 mod appending;
+mod crash;
+mod faults;
+mod format;
+mod memory_disk;
+mod model;
+mod power;
+mod recovery;
+mod recycling;
+mod sides;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -66,6 +66,7 @@ mod slow;
 mod status_report;
 mod storm;
 mod support;
+mod tables;
 mod tls;
 mod upstreams;
 mod websocket;

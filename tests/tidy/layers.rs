@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("network", &[]),
     ("proxy_protocol", &[]),
+    ("tables", &[]),
     ("tls", &[]),
     ("upstream", &["proxy_protocol", "tls"]),
     ("flag", &["attribute"]),
