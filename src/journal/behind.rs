@@ -10,6 +10,9 @@ const READ_BYTES: usize = 1024 * 1024;
 /// Records begin at multiples of this many bytes.
 const ALIGNMENT_BYTES: usize = 8;
 
+/// A stretch in which no record begins.
+const ZEROS: [u8; 4096] = [0; 4096];
+
 /// The number behind the last whole record that follows on a break; `None` when there is none.
 ///
 /// A record's checksum begins with that of the one before it, so two heads that fit together are proof; what an earlier
@@ -25,6 +28,11 @@ pub(super) fn last_behind(segment: &Segment, end: Position) -> io::Result<Option
         let Some(places) = read.checked_sub(HEAD_BYTES) else { break };
         let mut at = 0;
         while at <= places {
+            // Most of a segment was never written to.
+            if buffer[at..read].starts_with(&ZEROS) {
+                at += ZEROS.len();
+                continue;
+            }
             let (head, sum) = (Head::read(&buffer[at..]), u32_at(&buffer[at..], 0));
             let found = head.filter(|head| (last.unwrap_or(end.lsn)..beyond).contains(&head.lsn));
             if let Some(head) = found {

@@ -34,7 +34,7 @@ pub struct Recovered {
     /// Numbers that were there and cannot be read: from, and up to but not including. After a power loss they may be of
     /// records that nobody was told were synced.
     pub lost: Vec<(Lsn, Lsn)>,
-    /// Files that cannot be read as segments; they were renamed and kept for a person to look at.
+    /// Files that are damaged, or copies of them; kept for a person to look at.
     pub damaged: Vec<PathBuf>,
     /// Side files that no record named; they were removed.
     pub orphans: usize,
@@ -167,7 +167,11 @@ impl Recovery<'_> {
             if !report.closed {
                 if let Some(behind) = last_behind(&last.segment, last.end)? {
                     report.lost.push((last.end.lsn, behind));
-                    keep(self.disk, self.dir, &last.segment)?;
+                    let aside = FileKind::Segment.path(self.dir, last.segment.id);
+                    let aside = aside.with_extension(format!("{}.{DAMAGED}", last.end.lsn));
+                    keep(self.disk, &aside, &last.segment)?;
+                    clear(&last.segment, last.end.offset)?;
+                    report.damaged.push(aside);
                 }
                 rewrite(&last.segment, last.end.offset)?;
             }
@@ -225,8 +229,8 @@ fn low_water(record: &Record) -> Option<Lsn> {
 }
 
 /// Copies a segment with damage in it aside for a person: what is written next overwrites what stands behind the damage.
-fn keep(disk: &dyn Disk, dir: &Path, segment: &Segment) -> io::Result<()> {
-    let aside = disk.open(&FileKind::Segment.path(dir, segment.id).with_extension(DAMAGED), true)?;
+fn keep(disk: &dyn Disk, aside: &Path, segment: &Segment) -> io::Result<()> {
+    let aside = disk.open(aside, true)?;
     let (mut buffer, mut offset) = (vec![0; REWRITE_BYTES], 0);
     loop {
         let read = segment.file.read_at(&mut buffer, offset)?;
@@ -236,6 +240,17 @@ fn keep(disk: &dyn Disk, dir: &Path, segment: &Segment) -> io::Result<()> {
         aside.write_at(&buffer[..read], offset)?;
         offset += read as u64;
     }
+}
+
+/// Clears what stands behind a damage, so that the next start does not find it again.
+fn clear(segment: &Segment, mut offset: u64) -> io::Result<()> {
+    let zeros = vec![0; REWRITE_BYTES];
+    while offset < segment.bytes {
+        let bytes = (segment.bytes - offset).min(REWRITE_BYTES as u64);
+        segment.file.write_at(&zeros[..bytes as usize], offset)?;
+        offset += bytes;
+    }
+    segment.file.sync_data()
 }
 
 /// Writes the records anew where they stand and syncs them.
