@@ -16,7 +16,6 @@ pub mod network;
 pub mod proxy_protocol;
 pub mod route;
 pub mod settings;
-pub mod tables;
 pub mod tls;
 pub mod upstream;
 

@@ -1,5 +1,7 @@
 //! Owns the verb `explain`: what the files would do with one request, and why.
 
+mod live;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,6 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method, Uri};
 
+use super::live::RouterArgs;
 use super::options::{HASHINGS, one_of};
 use super::{REFUSED, SettingOptions, now_unix_s, print, settle};
 use crate::compile::{self, Options};
@@ -18,9 +21,11 @@ use crate::snapshot::Snapshot;
 
 pub(super) const LONG: &str = "\
 Show what the flag and route files do with one request: which route takes it and which others were passed over, what each \
-rule of the flag says, the slot of the targeting key, the variant, the upstream, and why. Nothing is sent to anybody.
+rule of the flag says, the slot of the targeting key, the variant, the upstream, and why. Nothing is sent to anybody. With --live \
+the running router is asked, which also knows overrides, instead of the files.
 
-Exit code 0: there is a decision. 1: the files have errors, or the router would refuse the request. 2: wrong usage.";
+Exit code 0: there is a decision. 1: the files have errors, or the router would refuse the request. 2: wrong usage. 3: with --live, \
+no router answers, or it does not let you in.";
 
 /// The generation that files have which no router has published.
 const FROM_FILES: u64 = 1;
@@ -54,6 +59,11 @@ pub(super) struct ExplainArgs {
     /// A settings file, for the hash generation.
     #[arg(long, env = "BANYAN_SETTINGS", value_name = "FILE")]
     settings: Option<PathBuf>,
+    /// Ask the running router, by what is in force there.
+    #[arg(long, conflicts_with_all = ["flags", "routes", "hashing", "settings"])]
+    live: bool,
+    #[command(flatten)]
+    router: RouterArgs,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -95,6 +105,9 @@ impl CertificateArgs {
 
 /// Explains, and says by the exit code whether there is a decision.
 pub(super) fn run(args: &ExplainArgs) -> ExitCode {
+    if args.live {
+        return live::run(args);
+    }
     let snapshot = match load(args) {
         Ok(snapshot) => snapshot,
         Err(report) => {

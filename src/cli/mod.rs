@@ -13,12 +13,14 @@ mod limit_names;
 mod live;
 mod options;
 mod pin;
+mod reconcile;
 mod restore;
 mod schema;
 mod serve;
 mod set;
 mod settings_file;
 mod simulate;
+mod status;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,9 @@ pub use options::{SettingOptions, settle};
 
 /// What the exit code says when something was refused.
 const REFUSED: u8 = 1;
+
+/// What it says when no running router could be asked.
+const UNREACHABLE: u8 = 3;
 
 const ABOUT: &str = "\
 Banyan is a feature-flag migration router: a reverse proxy that fronts production traffic while a monolith is taken \
@@ -42,6 +47,7 @@ Examples:
   banyan check --format github          the same, as annotations of a pull request
   banyan explain --url http://shop.example/search -H 'x-user-id: ada'
                                         who serves this request, and why
+  banyan status --watch                 how the router stands, second by second
   banyan history --limit 5              what changed last, by whom and why
   banyan kill orders-migration --reason '5xx since the deploy'
                                         everybody back to legacy
@@ -81,6 +87,9 @@ enum Command {
     /// Decide recorded requests with two sets of files, and show who moves.
     #[command(long_about = simulate::LONG)]
     Simulate(Box<simulate::SimulateArgs>),
+    /// Show how the running router stands, and what is wrong.
+    #[command(long_about = status::LONG)]
+    Status(status::StatusArgs),
     /// Show what changed: publications, overrides, rejections, with who and why.
     #[command(long_about = history::LONG)]
     History(history::HistoryArgs),
@@ -96,6 +105,9 @@ enum Command {
     /// Give one variant to everybody whose attribute has a value, in the flag's file.
     #[command(long_about = pin::LONG)]
     Pin(Box<pin::PinArgs>),
+    /// Compare both sides of a route, entity by entity, and make the other side equal.
+    #[command(long_about = reconcile::LONG)]
+    Reconcile(Box<reconcile::ReconcileArgs>),
     /// Put the rules of an earlier generation in force in the running router.
     #[command(long_about = restore::LONG_RESTORE)]
     Restore(restore::RestoreArgs),
@@ -125,10 +137,12 @@ pub fn run() -> ExitCode {
         Command::Revive(args) => kill::revive(&args),
         Command::Set(args) => set::run(&args),
         Command::Pin(args) => pin::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Release(args) => restore::release(&args),
         Command::Health(args) => health::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::History(args) => history::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -201,7 +201,10 @@ impl Report {
             (0, _) => String::new(),
             (_, true) => "nothing was sent\n".to_owned(),
             (_, false) => {
-                format!("{} on their way from {from} to {to}; `banyan journal status` shows when they are there\n", self.sent)
+                format!(
+                    "{} on their way from {from} to {to}; `banyan journal status` shows when they are there\n",
+                    self.sent
+                )
             }
         };
         text + &end

@@ -1,14 +1,13 @@
 //! Owns the verbs `restore` and `release`: an earlier generation's rules in a running router, and the way back.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::live::{Client, Order, RouterArgs};
-use super::{REFUSED, SettingOptions, print, settle};
-use crate::config::{Format, visible};
+use super::{REFUSED, print};
+use crate::config::visible;
 
 /// The long help of `restore`.
 pub(super) const LONG_RESTORE: &str = "\
@@ -101,20 +100,11 @@ impl Shared {
     }
 
     fn client(&self) -> Result<Client, ExitCode> {
-        Ok(Client::new(&self.router, &state_dir(self.router.state.clone())?))
+        Client::of(&self.router)
     }
 }
 
 fn failed(why: &str) -> ExitCode {
     eprintln!("banyan: {}", visible(why));
     ExitCode::from(REFUSED)
-}
-
-/// The router's state directory, as given or as it is by default.
-fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, ExitCode> {
-    let options = SettingOptions { state: given, ..SettingOptions::default() };
-    settle(&options, std::iter::empty()).map(|settings| settings.state).map_err(|report| {
-        eprint!("{}", report.render(Format::Text { colour: false }));
-        ExitCode::from(2)
-    })
 }

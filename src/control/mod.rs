@@ -219,11 +219,11 @@ pub fn start(mut plan: ControlPlan) -> io::Result<Handle> {
     let listeners = plan.options.listeners.clone();
     let publisher = Publisher::new(Arc::clone(&publications), listeners, runtime.handle().clone(), resolver.clone());
     let readiness = Readiness { lifecycle: plan.lifecycle.clone(), resolver: resolver.clone() };
+    let socket = open_socket(&mut plan);
     let reporter = report::start(&mut plan, Arc::clone(&publications), operator.clone(), readiness.clone(), address);
     plan.admin.set_nonblocking(true)?;
     let admin = make_admin(&mut plan, address, &publications, &operator, readiness, reporter.clone())?;
     let listener = tokio::net::TcpListener::from_std(plan.admin)?;
-    let socket = plan.state_dir.as_deref().and_then(open_socket);
     let signals = plan.signals.then(signals::Signals::new).transpose()?;
     let mut watcher =
         plan.watch.then(|| Watcher::new([plan.flags_dir.as_path(), &plan.routes_dir], Arc::clone(&mailbox)));
@@ -288,8 +288,15 @@ fn make_admin(
         metrics: Arc::clone(&plan.metrics),
         store: Arc::clone(&plan.store),
         readiness,
-        ofrep: Ofrep::new(Arc::clone(&plan.store), publications.status(), streams.clone(), reporter),
-        api: Api::new(operator.clone(), publications.status(), plan.state_dir.clone(), plan.mirror.clone(), streams),
+        ofrep: Ofrep::new(Arc::clone(&plan.store), publications.status(), streams.clone(), reporter.clone()),
+        api: Api::new(
+            operator.clone(),
+            reporter.clone(),
+            publications.status(),
+            plan.state_dir.clone(),
+            plan.mirror.clone(),
+            streams,
+        ),
         gate: Gate::new(Arc::clone(&tokens)),
         tokens,
         auth: plan.admin_auth,
@@ -297,8 +304,12 @@ fn make_admin(
 }
 
 /// Opens the unix socket; without it the API is there over TCP alone.
-fn open_socket(state_dir: &std::path::Path) -> Option<AdminSocket> {
-    let opened = AdminSocket::open(state_dir);
+fn open_socket(plan: &mut ControlPlan) -> Option<AdminSocket> {
+    let state_dir = plan.state_dir.as_deref()?;
+    let opened = AdminSocket::open(state_dir).inspect(|_| {
+        let address = state_dir.join(ADMIN_SOCKET_FILE).display().to_string();
+        plan.listeners.push(Listener { address, kind: ListenerKind::AdminSocket });
+    });
     // A path too long for a unix socket or a full disk must not keep the router from serving.
     opened.map_err(|error| tracing::warn!(%error, "no admin socket in the state directory")).ok()
 }

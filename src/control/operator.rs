@@ -76,6 +76,11 @@ impl Operator {
         moved.map_or(Ok(()), |expected| Err(Refusal::Moved { expected, generation }))
     }
 
+    /// The snapshot in force.
+    pub fn in_force(&self) -> Arc<crate::snapshot::Snapshot> {
+        self.0.publications.current()
+    }
+
     /// Everything that lies over the files, for people and programs.
     pub fn overrides(&self) -> Value {
         let state = self.0.publications.lock();

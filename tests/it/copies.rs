@@ -1,6 +1,7 @@
 //! The copies of writes: what is kept, what is delivered, what a client never notices.
 
 mod capture;
+mod reconcile;
 
 use std::net::SocketAddr;
 use std::path::Path;

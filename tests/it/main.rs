@@ -64,10 +64,11 @@ mod runbook;
 mod simulate;
 mod slow;
 mod status_report;
+mod status_verb;
 mod storm;
 mod support;
-mod tables;
 mod tls;
+mod tutorial;
 mod upstreams;
 mod websocket;
 

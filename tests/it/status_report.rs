@@ -32,9 +32,10 @@ fn a_router_that_is_well_says_so() {
     assert_eq!((found.generation, found.phase.as_str(), found.hashing.as_str()), (1, "running", "v3"));
     assert_eq!(found.version, env!("CARGO_PKG_VERSION"));
     assert!(found.started_unix_ms <= found.now_unix_ms);
-    assert_eq!(found.listeners.len(), 1);
-    assert_eq!(found.listeners[0].kind, ListenerKind::Admin);
-    assert_eq!(found.listeners[0].address, plane.handle.address().to_string());
+    let listeners: Vec<_> = found.listeners.iter().map(|listener| (listener.kind, listener.address.clone())).collect();
+    let socket = plane.state().join("admin.sock").display().to_string();
+    let admin = plane.handle.address().to_string();
+    assert_eq!(listeners, [(ListenerKind::AdminSocket, socket), (ListenerKind::Admin, admin)]);
     assert_eq!(found.reload.last, "none");
     assert_eq!(found.reload.restored, None);
 }

@@ -15,7 +15,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("network", &[]),
     ("proxy_protocol", &[]),
-    ("tables", &[]),
     ("tls", &[]),
     ("upstream", &["proxy_protocol", "tls"]),
     ("flag", &["attribute"]),

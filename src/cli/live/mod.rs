@@ -8,11 +8,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 
+use super::{SettingOptions, settle};
+use crate::config::Format;
 use crate::control::{ADMIN_SOCKET_FILE, ADMIN_TOKEN_FILE};
 
 pub(super) use order::Order;
@@ -75,6 +78,18 @@ pub(super) struct Unreachable {
 }
 
 impl Client {
+    /// Makes a client by the options alone; what is wrong with the settings is told, and gives the exit code.
+    pub(super) fn of(args: &RouterArgs) -> Result<Self, ExitCode> {
+        let options = SettingOptions { state: args.state.clone(), ..SettingOptions::default() };
+        match settle(&options, std::iter::empty()) {
+            Ok(settings) => Ok(Self::new(args, &settings.state)),
+            Err(report) => {
+                eprint!("{}", report.render(Format::Text { colour: false }));
+                Err(ExitCode::from(2))
+            }
+        }
+    }
+
     /// Makes a client; `state` is the router's state directory.
     pub(super) fn new(args: &RouterArgs, state: &Path) -> Self {
         let token_file = args.token_file.clone().unwrap_or_else(|| state.join(ADMIN_TOKEN_FILE));

@@ -116,7 +116,7 @@ impl Api {
         Ok(answer::json(&json!({"done": true, "copies": copies, "entry": written.entry})))
     }
 
-    fn mirror(&self) -> Result<&Arc<Mirror>, Problem> {
+    pub(super) fn mirror(&self) -> Result<&Arc<Mirror>, Problem> {
         self.mirror.as_ref().ok_or_else(|| Problem::absent("this router copies no writes".to_owned()))
     }
 }

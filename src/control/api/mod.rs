@@ -2,6 +2,7 @@
 //!
 //! What is in force is the operator's; nothing is decided here. The paths are in `routes.rs`.
 
+mod asking;
 mod body;
 mod browser;
 mod events;
@@ -10,6 +11,7 @@ mod journal;
 mod once;
 mod query;
 mod reads;
+mod reconcile;
 mod routes;
 mod tokens;
 mod wishes;
@@ -31,7 +33,7 @@ use self::work::Bench;
 use super::answer::{self, Answer};
 use super::ofrep::{entity_tag, matches};
 use super::streams::Streams;
-use super::{Operator, Status};
+use super::{Operator, Reporter, Status};
 use crate::mirror::Mirror;
 
 pub(super) use browser::refuse as refuse_foreign_page;
@@ -53,6 +55,7 @@ const WRITES_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Api {
     operator: Operator,
+    reporter: Reporter,
     status: watch::Receiver<Status>,
     state_dir: Option<PathBuf>,
     mirror: Option<Arc<Mirror>>,
@@ -76,13 +79,14 @@ struct Problem {
 impl Api {
     pub(super) fn new(
         operator: Operator,
+        reporter: Reporter,
         status: watch::Receiver<Status>,
         state_dir: Option<PathBuf>,
         mirror: Option<Arc<Mirror>>,
         streams: Streams,
     ) -> Arc<Self> {
         let (reads, writes) = (Bench::new(READS_MAX), Bench::new(WRITES_MAX));
-        Arc::new(Self { operator, status, state_dir, mirror, streams, once: Once::default(), reads, writes })
+        Arc::new(Self { operator, reporter, status, state_dir, mirror, streams, once: Once::default(), reads, writes })
     }
 
     /// Answers a request whose path begins with [`PREFIX`]; the gate has let the caller in as a reader.
@@ -108,6 +112,9 @@ impl Api {
         }
         let answered = match endpoint {
             Endpoint::Write(write) => self.write(write, parameter, caller, request).await,
+            Endpoint::Explain => self.explain(request).await,
+            Endpoint::Reconcile => self.reconcile(request).await,
+            Endpoint::ReconcileListing => self.list_entities(request).await,
             Endpoint::CopyOrder(order) => {
                 self.order_copies(order, parameter.unwrap_or_default(), caller, request).await
             }

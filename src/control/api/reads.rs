@@ -20,6 +20,9 @@ impl Api {
         let known = if let Read::Copies(what) = what { what.known() } else { known };
         let query = Query::read(query, known)?;
         match what {
+            Read::Status => {
+                serde_json::to_value(self.reporter.status()).map_err(|error| Problem::internal(error.to_string()))
+            }
             Read::Overrides => Ok(self.operator.overrides()),
             Read::Generations => Ok(self.generations()),
             Read::HistoryEntry => self.history_entry(parameter.unwrap_or_default()),

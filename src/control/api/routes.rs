@@ -14,14 +14,18 @@ pub(in crate::control) const PREFIX: &str = "/api/";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Read(Read),
+    Explain,
     Events,
     Write(Write),
     CopyOrder(CopyOrder),
+    Reconcile,
+    ReconcileListing,
 }
 
 /// What can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
+    Status,
     Overrides,
     History,
     HistoryEntry,
@@ -82,6 +86,8 @@ const fn order(template: &'static str, order: CopyOrder) -> Route {
 }
 
 pub(super) const ROUTES: &[Route] = &[
+    get("/api/v1/status", Endpoint::Read(Read::Status)),
+    Route { method: Method::POST, template: "/api/v1/explain", endpoint: Endpoint::Explain },
     get("/api/v1/overrides", Endpoint::Read(Read::Overrides)),
     get("/api/v1/history", Endpoint::Read(Read::History)),
     get("/api/v1/history/{number}", Endpoint::Read(Read::HistoryEntry)),
@@ -104,6 +110,8 @@ pub(super) const ROUTES: &[Route] = &[
     order("/api/v1/journal/parked/{name}/replay", CopyOrder::Replay),
     order("/api/v1/journal/parked/{name}/drop", CopyOrder::Drop),
     order("/api/v1/journal/destinations/{name}/resume", CopyOrder::Resume),
+    Route { method: Method::POST, template: "/api/v1/reconcile", endpoint: Endpoint::Reconcile },
+    Route { method: Method::POST, template: "/api/v1/reconcile/listing", endpoint: Endpoint::ReconcileListing },
 ];
 
 /// What a request leads to.
@@ -134,8 +142,8 @@ impl Endpoint {
     /// Who may ask.
     pub(super) fn role(self) -> Role {
         match self {
-            Self::Read(_) | Self::Events => Role::Read,
-            Self::Write(_) | Self::CopyOrder(_) => Role::Operate,
+            Self::Read(_) | Self::Explain | Self::Events => Role::Read,
+            Self::Write(_) | Self::CopyOrder(_) | Self::Reconcile | Self::ReconcileListing => Role::Operate,
         }
     }
 }

@@ -20,6 +20,9 @@ use crate::mirror::shared::Mirror;
 use crate::mirror::tables::TableError;
 use crate::snapshot::{COPY_BODY_BYTES_MAX, CopyRules, Naming, UnknownOutcome};
 
+/// The largest state that is read, in bytes: what is too large to be kept may still be reconciled.
+const STATE_BYTES_MAX: usize = COPY_BODY_BYTES_MAX as usize;
+
 /// What an attempt comes to.
 #[derive(Debug)]
 pub(super) enum End {
@@ -160,7 +163,7 @@ impl Attempt<'_> {
             (true, Some(created)) => self.writer().target(Some(created))?,
             (true, None) => return Err(conflict()),
         };
-        let question = self.writer().read(self.destination.upstream(), &target, self.body_bytes_max())?;
+        let question = self.writer().read(self.destination.upstream(), &target, STATE_BYTES_MAX)?;
         let reply = self.asker.ask(self.destination, question).await;
         let has_it = match reply.came {
             Came::Status(404 | 410) => *method == Method::DELETE,
@@ -174,13 +177,9 @@ impl Attempt<'_> {
         if has_it { Ok(End::Settled(Settled::Delivered)) } else { Err(conflict()) }
     }
 
-    fn body_bytes_max(&self) -> usize {
-        usize::try_from(self.rules.body_bytes_max.min(COPY_BODY_BYTES_MAX)).unwrap_or(usize::MAX)
-    }
-
     /// Makes the destination equal to the primary, whatever the write has done there.
     async fn copy_state(&self) -> Step<End> {
-        let reply = self.ask_primary(&self.intent.target, self.body_bytes_max()).await?;
+        let reply = self.ask_primary(&self.intent.target, STATE_BYTES_MAX).await?;
         let id = self.mapped_id().await?;
         let upstream = self.destination.upstream();
         let question = match reply.came {
