@@ -63,7 +63,7 @@ fn overwrite(path: &Path, at: usize, with: &[u8]) {
     fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(with, at as u64).unwrap();
 }
 
-fn history(world: &mut World, writes: u64) -> History {
+fn history(world: &World, writes: u64) -> History {
     let write = |id: u64| Write { id, entity: format!("e{}", id % 7), key: None, seen: Seen::Acknowledged };
     world.look((1..=writes).map(write).collect())
 }
@@ -84,7 +84,7 @@ fn garbage_behind_what_was_written_loses_nothing() {
         overwrite(&path, end, &garbage);
         world.resume();
         world.drain();
-        check(&history(&mut world, WRITES)).assert_kept(&format!("{} bytes behind {end}", garbage.len()));
+        check(&history(&world, WRITES)).assert_kept(&format!("{} bytes behind {end}", garbage.len()));
     }
 }
 
@@ -98,7 +98,7 @@ fn records_that_were_never_synced_are_found_to_be_lost() {
     overwrite(&path, at, &vec![0; bytes.len() - at]);
     world.resume();
     world.drain();
-    let verdict = check(&history(&mut world, WRITES));
+    let verdict = check(&history(&world, WRITES));
     let lost: Vec<_> = verdict.violations.iter().filter(|found| matches!(found, Violation::Lost(_))).cloned().collect();
     assert_eq!(lost, (first..=WRITES).map(Violation::Lost).collect::<Vec<_>>());
 }
@@ -119,7 +119,7 @@ fn damage_inside_acknowledged_data_is_reported() {
             world.router.logs().join("\n")
         );
         world.drain();
-        let verdict = check(&history(&mut world, WRITES));
+        let verdict = check(&history(&world, WRITES));
         let lost = |id| verdict.violations.contains(&Violation::Lost(id));
         assert!(!lost(1) && !lost(30) && lost(40), "{verdict:?}");
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::checker::{Verdict, check};
 use super::client::Clients;
@@ -167,38 +168,34 @@ impl World {
     }
 
     /// The keys of the copies that wait for a person.
-    pub(crate) fn parked(&mut self) -> Vec<String> {
-        self.set_aside().0
+    pub(crate) fn parked(&self) -> Vec<String> {
+        texts(&self.journal(&["list"])["parked"], "key")
     }
 
     /// What the router says that it did not copy, by entity.
-    pub(crate) fn gaps(&mut self) -> Vec<String> {
-        self.set_aside().1
+    pub(crate) fn gaps(&self) -> Vec<String> {
+        let targets = texts(&self.journal(&["gaps"])["gaps"], "target");
+        targets.into_iter().map(|target| target.trim_start_matches("/items/").to_owned()).collect()
     }
 
-    /// Keys of what is parked and entities of gaps, as the tables have them while the router is down.
-    fn set_aside(&mut self) -> (Vec<String>, Vec<String>) {
-        self.kill();
-        let state = self.router.directory().join("state");
-        let plan = banyan::mirror::OpenPlan { state, name: "test".into(), bytes_max: 1 << 32, key_file: None };
-        let mirror = banyan::mirror::open(plan).unwrap().mirror;
-        let parked = mirror.parked_list(None, usize::MAX).unwrap();
-        let gaps = mirror.gaps(usize::MAX).unwrap();
-        drop(mirror);
-        self.resume();
-        let entity = |target: &str| target.trim_start_matches("/items/").to_owned();
-        let gaps = gaps.into_iter().map(|gap| entity(&gap.target));
-        (parked.into_iter().map(|parked| parked.key.into()).collect(), gaps.collect())
+    /// Asks the running router by its own command; its state is looked for where the process sees it.
+    fn journal(&self, arguments: &[&str]) -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        let state = format!("/proc/{}/cwd/state", self.router.pid());
+        command.arg("journal").args(arguments).args(["--json", "--limit", "1000", "--state", &state]);
+        let output = command.current_dir(self.router.directory()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let failed = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("journal {arguments:?}: {error}: {said}{failed}"))
     }
 
     /// Everything that is known now.
-    pub(crate) fn look(&mut self, writes: Vec<Write>) -> History {
-        let (parked, gaps) = self.set_aside();
+    pub(crate) fn look(&self, writes: Vec<Write>) -> History {
         History {
             writes: writes.into_iter().chain(self.marks.clone()).collect(),
             sides: [self.legacy.entries(), self.modern.entries()],
-            parked: parked.into_iter().map(|key| Parked { key }).collect(),
-            gaps: gaps.into_iter().map(|entity| Gap { entity }).collect(),
+            parked: self.parked().into_iter().map(|key| Parked { key }).collect(),
+            gaps: self.gaps().into_iter().map(|entity| Gap { entity }).collect(),
             may_shed: self.may_shed,
             is_strict: self.is_strict,
         }
@@ -209,4 +206,9 @@ impl World {
         self.drain();
         check(&self.look(clients.writes()))
     }
+}
+
+/// A member of every object of a list.
+fn texts(list: &Value, name: &str) -> Vec<String> {
+    list.as_array().expect("a list").iter().filter_map(|one| one[name].as_str().map(str::to_owned)).collect()
 }
