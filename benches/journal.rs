@@ -14,6 +14,7 @@ use banyan::journal::{Durability, Journal, Kind, Options};
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use redb::TableDefinition;
+use tempfile::TempDir;
 
 const SIZES: [usize; 3] = [512, 8 * 1024, 256 * 1024];
 const WRITERS: [usize; 3] = [1, 16, 128];
@@ -27,6 +28,9 @@ struct Plan {
     warm_up: Duration,
     time: Duration,
 }
+
+/// What each store takes before anything is measured: three segments, so that the journal's files go round.
+const PREFILL_BYTES: usize = 192 * 1024 * 1024;
 
 /// Something that keeps records.
 trait Store: Send + Sync {
@@ -181,14 +185,29 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-fn compare(plan: &Plan, size: usize, writers: usize) {
+/// The open stores, in the order of the contenders; each with its directory and the number of its next record.
+type Stores = Vec<(Box<dyn Store>, AtomicU64, TempDir)>;
+
+fn open(prefill_bytes: usize) -> Stores {
+    let opened = CONTENDERS.iter().map(|(_, open)| {
+        // On the disk of the build, not in /tmp, which may be memory.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let (store, next) = (open(dir.path()), AtomicU64::new(0));
+        let record = Bytes::from(vec![b'x'; 1024 * 1024]);
+        for _ in 0..prefill_bytes / record.len() {
+            // The journal trims at each of these numbers.
+            store.put(next.fetch_add(64, Ordering::Relaxed), &record);
+        }
+        (store, next, dir)
+    });
+    opened.collect()
+}
+
+fn compare(plan: &Plan, stores: &Stores, size: usize, writers: usize) {
     let mut figures = vec![Vec::new(); CONTENDERS.len()];
     for _ in 0..plan.rounds {
-        for ((_, open), figures) in CONTENDERS.iter().zip(&mut figures) {
-            // On the disk of the build, not in /tmp, which may be memory. Fresh, so that none carries the load before.
-            let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-            let store = open(dir.path());
-            figures.push(measure(plan, &*store, &AtomicU64::new(0), size, writers));
+        for ((store, next, _), figures) in stores.iter().zip(&mut figures) {
+            figures.push(measure(plan, &**store, next, size, writers));
         }
     }
     let medians: Vec<f64> = figures.into_iter().map(median).collect();
@@ -204,15 +223,16 @@ fn main() {
     let ms = Duration::from_millis;
     let plan = match once {
         true => Plan { rounds: 1, warm_up: ms(1), time: ms(10) },
-        false => Plan { rounds: 3, warm_up: ms(300), time: ms(1000) },
+        false => Plan { rounds: 5, warm_up: ms(200), time: ms(600) },
     };
     println!("durable records/s, median of {} rounds; ratios to the better of fjall and redb", plan.rounds);
     print!("{:>8}{:>9}", "bytes", "writers");
     CONTENDERS.iter().for_each(|(name, _)| print!("{name:>16}"));
     println!("{:>12}{:>12}", "x API", "x grouped");
+    let stores = open(if once { 0 } else { PREFILL_BYTES });
     for size in SIZES {
         for writers in WRITERS {
-            compare(&plan, size, writers);
+            compare(&plan, &stores, size, writers);
         }
     }
 }

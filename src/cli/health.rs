@@ -29,7 +29,8 @@ pub(super) struct HealthArgs {
 /// Exits 0 if the router answers 200, 1 if it does not.
 pub(super) fn run(args: &HealthArgs) -> ExitCode {
     let path = if args.ready { "/readyz" } else { "/healthz" };
-    let stream = http::connect(args.admin, Duration::from_millis(args.timeout_ms));
+    let timeout = Duration::from_millis(args.timeout_ms);
+    let stream = http::connect(args.admin, timeout, timeout);
     let line = format!("GET {path}");
     let answer = stream.and_then(|stream| http::exchange(stream, &line, &args.admin.to_string(), "", ""));
     let well = matches!(answer, Ok((200, _)));

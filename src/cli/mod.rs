@@ -93,16 +93,16 @@ enum Command {
     /// Show what changed: publications, overrides, rejections, with who and why.
     #[command(long_about = history::LONG)]
     History(history::HistoryArgs),
-    /// Disable a flag in its file: everybody is served by its fallback.
+    /// Send everybody back to a flag's fallback: in the running router, else in its file.
     #[command(long_about = kill::LONG_KILL)]
-    Kill(Box<kill::StateArgs>),
-    /// Enable a flag in its file.
+    Kill(Box<kill::KillArgs>),
+    /// Take a kill back: in the running router, else in the flag's file.
     #[command(long_about = kill::LONG_REVIVE)]
     Revive(Box<kill::StateArgs>),
-    /// Set the shares of a flag's variants in its file.
+    /// Set the shares of a flag's variants in its file, or with --live in the running router.
     #[command(long_about = set::LONG)]
     Set(Box<set::SetArgs>),
-    /// Give one variant to everybody whose attribute has a value, in the flag's file.
+    /// Give one variant to whoever has a value of an attribute, in the file or the router.
     #[command(long_about = pin::LONG)]
     Pin(Box<pin::PinArgs>),
     /// Compare both sides of a route, entity by entity, and make the other side equal.

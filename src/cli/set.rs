@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::{Map, Value};
 
 use super::edit::{self, EditArgs, Files, Plan, Refused, edit_document, error, known_variant};
+use super::live::LiveArgs;
 use crate::config::{Edited, SplitDoc};
 use crate::flag::{Flag, Share, ShareError, Split, VariantId};
 
@@ -14,6 +16,9 @@ Set shares of a flag's split in its file, down to 0.001 %. What is left goes to 
 proportion to their weights. The order of the pairs stays, so raising the first share takes nobody back. Rules around the \
 split stay as they are. A flag without a rule gets a split of the named variants and its default variant.
 
+With --live the running router is told instead: the shares lie over the file until `set FLAG --live --release`, also over \
+a restart and over edits of the file.
+
 Exit code 0: done, or the shares are those already. 1: refused, nothing was written. 2: wrong usage.";
 
 /// The arguments of `set`.
@@ -22,8 +27,10 @@ pub(super) struct SetArgs {
     /// The flag.
     flag: String,
     /// A variant and its share, such as `modern=10%`; may repeat.
-    #[arg(required = true, value_name = "VARIANT=SHARE%", value_parser = wish)]
+    #[arg(required_unless_present = "release", value_name = "VARIANT=SHARE%", value_parser = wish)]
     shares: Vec<Wish>,
+    #[command(flatten)]
+    live: LiveArgs,
     #[command(flatten)]
     edit: EditArgs,
 }
@@ -33,6 +40,19 @@ pub(super) type Wish = (String, Share);
 
 /// Runs the verb.
 pub(super) fn run(args: &SetArgs) -> ExitCode {
+    if args.live.release {
+        return args.live.give(&args.edit, &args.flag, "unset", Map::new());
+    }
+    if args.live.live {
+        let share = |(name, share): &Wish| (name.clone(), Value::from(share.to_string()));
+        let shares: Map<String, Value> = args.shares.iter().map(share).collect();
+        if shares.len() < args.shares.len() {
+            eprintln!("banyan: a variant is named twice");
+            return ExitCode::from(2);
+        }
+        let body = Map::from_iter([("shares".to_owned(), shares.into())]);
+        return args.live.give(&args.edit, &args.flag, "set", body);
+    }
     edit::run(&args.edit, "set", |files| Ok(Plan { edits: edits(&args.flag, &args.shares, files)?, ..Plan::default() }))
 }
 

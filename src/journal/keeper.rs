@@ -15,8 +15,8 @@ use super::stats::{JournalStats, add};
 
 /// Trimmed segments that are kept to be used again.
 const SPARES_MAX: usize = 2;
-/// Bytes of zeros written at once.
-const ZEROS_BYTES: usize = 1024 * 1024;
+/// Bytes of zeros written and synced at once: what a commit on the same disk may have to wait for.
+const ZEROS_BYTES: usize = 8 * 1024 * 1024;
 
 /// What the keeper is asked for.
 #[derive(Debug)]
@@ -150,6 +150,7 @@ impl Keeper {
             while offset < self.segment_bytes {
                 let bytes = (self.segment_bytes - offset).min(ZEROS_BYTES as u64);
                 file.write_at(&zeros[..bytes as usize], offset)?;
+                file.sync_data()?;
                 offset += bytes;
             }
         }

@@ -68,8 +68,11 @@ pub struct JournalFigures {
     pub fsync_sum_s: f64,
 }
 
+/// One figure of a destination.
+type Figure = fn(&DestinationFigures) -> f64;
+
 pub(super) fn copies(page: &mut Page, figures: &CopiesFigures) {
-    let gauges: [(names::Family, fn(&DestinationFigures) -> f64); 8] = [
+    let figures_of_each: [(names::Family, Figure); 8] = [
         (names::COPIES_PENDING, |one| one.pending as f64),
         (names::COPIES_OLDEST, |one| one.oldest_s),
         (names::COPIES_BYTES, |one| one.bytes as f64),
@@ -79,7 +82,7 @@ pub(super) fn copies(page: &mut Page, figures: &CopiesFigures) {
         (names::COPIES_FAILING, |one| f64::from(u8::from(one.failing))),
         (names::COPIES_FAILURES, |one| one.failures as f64),
     ];
-    for (family, of) in gauges {
+    for (family, of) in figures_of_each {
         page.family(family);
         for one in &figures.destinations {
             page.sample(family, "", &[("destination", &one.name)], of(one));

@@ -282,7 +282,8 @@ fn escape(text: &str, into: &mut String) {
 
 /// As much of a key as is kept.
 fn cut(key: &str) -> &str {
-    &key[..key.floor_char_boundary(ENTITY_BYTES_MAX)]
+    let end = (0..=ENTITY_BYTES_MAX.min(key.len())).rev().find(|at| key.is_char_boundary(*at)).unwrap_or(0);
+    &key[..end]
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The admin API over real sockets: who is let in, what is answered, and what is in force afterwards.
 
+mod examples;
 mod orders;
 mod reads;
 mod rules;
 mod tokens;
+mod verbs;
 
 use std::fs;
 use std::io::{Read as _, Write as _};

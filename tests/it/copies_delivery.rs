@@ -2,7 +2,9 @@
 
 mod creates;
 mod failures;
+mod operators;
 mod restarts;
+mod switches;
 mod unknown;
 
 use std::collections::HashMap;
@@ -27,6 +29,8 @@ struct State {
     /// Answers that come instead, by method and path, one after another; `None` lets the service answer.
     scripted: HashMap<String, Vec<Option<String>>>,
     next_id: u32,
+    /// Copies are answered with 503.
+    refuses_copies: bool,
 }
 
 impl Service {
@@ -46,6 +50,11 @@ impl Service {
 
     pub(crate) fn put(&self, path: &str, body: &str) {
         self.state.lock().unwrap().things.insert(path.to_owned(), body.to_owned());
+    }
+
+    /// Answers copies with 503, or no longer; whoever else asks is served.
+    pub(crate) fn refuse_copies(&self, refuses: bool) {
+        self.state.lock().unwrap().refuses_copies = refuses;
     }
 
     pub(crate) fn thing(&self, path: &str) -> Option<String> {
@@ -75,6 +84,9 @@ impl Service {
         let method = request.line.split(' ').next().unwrap();
         let path = request.target().split('?').next().unwrap().to_owned();
         let mut state = self.state.lock().unwrap();
+        if state.refuses_copies && request.has("banyan-mirror") {
+            return status("503 Service Unavailable");
+        }
         let scripted = state.scripted.get_mut(&format!("{method} {path}")).and_then(Vec::pop).flatten();
         if let Some(answer) = scripted {
             return answer;

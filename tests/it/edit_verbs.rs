@@ -65,7 +65,8 @@ fn kill_changes_one_word_and_revive_changes_it_back() {
     assert_eq!(read(&dir, "flags/orders.yaml"), original.replacen("state: ENABLED", "state: DISABLED", 1));
 
     let again = banyan(dir.path(), &["kill", "orders-migration"]);
-    assert_eq!((again.status.code(), out(&again).as_str()), (Some(0), "nothing to do: the files say so already\n"));
+    assert_eq!(again.status.code(), Some(0));
+    assert!(out(&again).starts_with("nothing to do: the files say so already\n"), "{}", out(&again));
     assert_eq!(banyan(dir.path(), &["revive", "orders-migration"]).status.code(), Some(0));
     assert_eq!(read(&dir, "flags/orders.yaml"), original);
 }

@@ -5,6 +5,7 @@
 pub(crate) mod desync;
 pub(crate) mod panel;
 
+mod admin_api;
 mod grpc;
 pub(crate) mod h2load;
 mod mutations;
@@ -51,6 +52,15 @@ pub(crate) fn python(name: &str) -> Command {
     assert!(python.exists(), "no {}: run `make tools` to install it", python.display());
     let mut command = Command::new(python);
     command.arg(script(name)).stdin(Stdio::null());
+    command
+}
+
+/// A program that came with the judges' packages.
+pub(crate) fn program(name: &str) -> Command {
+    let program = venv().join("bin").join(name);
+    assert!(program.exists(), "no {}: run `make tools` to install it", program.display());
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
     command
 }
 

@@ -1,9 +1,10 @@
 //! Owns what the verbs that edit flag files share: read, edit, cross-check, show who moves, write.
 
+mod glass;
 mod outcome;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,7 +20,9 @@ use crate::flag::{Flag, Hashing, Sample};
 use crate::settings::Settings;
 use crate::snapshot::{Rules, Snapshot};
 
-use outcome::{FlagMoves, Shown};
+use outcome::FlagMoves;
+
+pub(in crate::cli) use outcome::Shown;
 
 /// The generation that stands for the files as they are.
 const PRESENT: u64 = 1;
@@ -32,12 +35,12 @@ const KEYS_ALL_MAX: u32 = 2_000_000;
 /// The arguments that all editing verbs have.
 #[derive(Debug, Args)]
 pub(super) struct EditArgs {
-    /// Why; it is printed with the result, for the commit message. The file keeps its own comments.
+    /// Why: for the history of a router, or printed for the commit message. A file keeps its own comments.
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-    /// Show the difference and who would move, and write nothing.
+    pub(super) reason: Option<String>,
+    /// Show the difference and who would move, and change nothing.
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// The directory of flag files [default: flags].
     #[arg(long, env = "BANYAN_FLAGS", value_name = "DIR")]
     flags: Option<PathBuf>,
@@ -52,7 +55,7 @@ pub(super) struct EditArgs {
     settings: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// The files before the edit.
@@ -81,24 +84,27 @@ pub(super) type Refused = Box<Diagnostic>;
 
 /// Runs an editing verb: `plan` turns the files into edits, everything else is the same for all.
 pub(super) fn run(args: &EditArgs, verb: &'static str, plan: impl FnOnce(&Files) -> Result<Plan, Refused>) -> ExitCode {
+    attempt(args, None, verb, plan).print(args.json)
+}
+
+/// The same without printing; `state` is the router's state directory, where it is given.
+pub(super) fn attempt(
+    args: &EditArgs,
+    state: Option<&Path>,
+    verb: &'static str,
+    plan: impl FnOnce(&Files) -> Result<Plan, Refused>,
+) -> Shown {
     let mut shown = Shown::new(verb, args.reason.clone(), args.dry_run);
+    shown.state = state.map(Path::to_owned);
     shown.report = match edit(args, plan, &mut shown) {
         Ok(()) => std::mem::take(&mut shown.report),
         Err(report) => report,
     };
-    shown.name_break_glass();
-    shown.print(args.json)
+    shown
 }
 
 fn edit(args: &EditArgs, plan: impl FnOnce(&Files) -> Result<Plan, Refused>, shown: &mut Shown) -> Result<(), Report> {
-    let options = SettingOptions {
-        flags: args.flags.clone(),
-        routes: args.routes.clone(),
-        settings: args.settings.clone(),
-        hashing: args.hashing,
-        ..SettingOptions::default()
-    };
-    let settings = settle(&options, std::iter::empty())?;
+    let settings = args.settings(shown.state.clone())?;
     shown.state = Some(settings.state.clone());
     // From the first look at the files to the last exchange, so that two edits follow each other.
     let _lock = if args.dry_run { None } else { Some(EditLock::take(&settings.flags)?) };
@@ -119,6 +125,21 @@ fn edit(args: &EditArgs, plan: impl FnOnce(&Files) -> Result<Plan, Refused>, sho
         return Ok(());
     }
     write(&edits, shown)
+}
+
+impl EditArgs {
+    /// The settings as given; `state` is the router's state directory, where it is given.
+    pub(super) fn settings(&self, state: Option<PathBuf>) -> Result<Settings, Report> {
+        let options = SettingOptions {
+            flags: self.flags.clone(),
+            routes: self.routes.clone(),
+            settings: self.settings.clone(),
+            hashing: self.hashing,
+            state,
+            ..SettingOptions::default()
+        };
+        settle(&options, std::iter::empty())
+    }
 }
 
 /// Writes all new files before the first one takes effect.

@@ -7,16 +7,15 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::{REFUSED, grouped, print};
-use crate::config::{Diagnostic, Format, Report, Severity, visible};
-use crate::control::BREAK_GLASS_FILE;
+use crate::config::{Format, Report, visible};
 use crate::flag::Move;
 
 /// How many flags are listed with their moves; JSON has all.
 const LISTED_MAX: usize = 20;
 
 /// What an edit did.
-pub(super) struct Shown {
-    verb: &'static str,
+pub(in crate::cli) struct Shown {
+    pub(super) verb: &'static str,
     reason: Option<String>,
     dry_run: bool,
     /// The router's state directory, once the settings are known.
@@ -31,6 +30,10 @@ pub(super) struct Shown {
     pub(super) attributes: Vec<(String, String)>,
     /// What the edit brings up, or why it was refused.
     pub(super) report: Report,
+    /// Why it is the files that are edited, where a router that runs comes first.
+    pub(in crate::cli) because: Option<String>,
+    /// The file that kills every flag, if it came to that.
+    pub(super) glass: Option<PathBuf>,
 }
 
 /// The moves of one flag's users.
@@ -54,31 +57,26 @@ impl Shown {
             moves: Vec::new(),
             attributes: Vec::new(),
             report: Report::default(),
+            because: None,
+            glass: None,
         }
     }
 
-    /// Says what is left when a kill cannot be written: the file that a router looks for whatever its flag files say.
-    pub(super) fn name_break_glass(&mut self) {
-        let mistaken = self.report.diagnostics.iter().any(|found| found.code == "unknown-flag");
-        let Some(state) = self.state.as_ref().filter(|_| self.verb == "kill" && self.report.has_errors() && !mistaken)
-        else {
-            return;
-        };
-        let message = "a running router can be told without its flag files, for all flags at once";
-        let found = Diagnostic::new(Severity::Note, "break-glass", None, message);
-        let file = state.join(BREAK_GLASS_FILE);
-        self.report.push(
-            found.help(format!(
-                "`touch {}`, in the state directory of that router; remove it to go back",
-                file.display()
-            )),
-        );
+    /// Prints it, and says by the exit code whether the edit was done.
+    pub(in crate::cli) fn print(&self, json: bool) -> ExitCode {
+        print(&if json { self.to_json() } else { self.to_text() });
+        if self.is_done() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
     }
 
-    /// Prints it, and says by the exit code whether the edit was done.
-    pub(super) fn print(&self, json: bool) -> ExitCode {
-        print(&if json { self.to_json() } else { self.to_text() });
-        if self.report.has_errors() { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
+    /// Whether what was asked for holds, by whichever way.
+    fn is_done(&self) -> bool {
+        self.glass.is_some() || !self.report.has_errors()
+    }
+
+    /// By which way it was done; null where it was not.
+    fn way(&self) -> Option<&'static str> {
+        let file = (!self.report.has_errors()).then_some("file");
+        if self.glass.is_some() { Some("break-glass") } else { file }
     }
 
     /// One JSON object with the same members whatever the outcome.
@@ -89,7 +87,10 @@ impl Shown {
         let report: Value = serde_json::from_str(&self.report.render(Format::Json)).unwrap_or_default();
         let object = json!({
             "verb": self.verb,
-            "done": !self.report.has_errors(),
+            "done": self.is_done(),
+            "way": self.way(),
+            "not_live_because": self.because,
+            "break_glass": self.glass.as_ref().map(|path| path.display().to_string()),
             "dry_run": self.dry_run,
             "reason": self.reason,
             "flags": self.moves.iter().map(FlagMoves::to_json).collect::<Vec<_>>(),
@@ -121,6 +122,7 @@ impl Shown {
             let _ = writeln!(text, "reason: {reason}");
         }
         self.write_end(&mut text);
+        self.write_way(&mut text);
         text
     }
 
@@ -162,6 +164,23 @@ impl Shown {
         }
         if !self.written.is_empty() {
             text.push_str("a router that reads these files takes them up by itself\n");
+        }
+    }
+}
+
+impl Shown {
+    /// Which way was taken, where there are several.
+    fn write_way(&self, text: &mut String) {
+        // Writing to a string cannot fail.
+        if let Some(because) = &self.because {
+            let _ = writeln!(text, "the running router was not told: {}", visible(because));
+        }
+        if let Some(path) = &self.glass {
+            let _ = writeln!(
+                text,
+                "way: break glass: {} is written, and a router that runs there kills EVERY flag; remove it to go back",
+                path.display()
+            );
         }
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 /// The largest answer in bytes: thousands of flags with their state come to some megabytes.
 const ANSWER_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
 
-/// Connects to the admin address; each further wait is as long at most.
-pub(crate) fn connect(admin: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&reachable(admin), timeout)?;
+/// Connects to the admin address within a time; each further wait has its own.
+pub(crate) fn connect(admin: SocketAddr, within: Duration, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&reachable(admin), within)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
     Ok(stream)

@@ -1,6 +1,7 @@
 //! Owns asking the running router: over its unix socket, or over its admin address with a token. It knows no verb.
 
 pub(super) mod http;
+mod laying;
 mod order;
 
 use std::fmt;
@@ -18,11 +19,14 @@ use super::{SettingOptions, settle};
 use crate::config::Format;
 use crate::control::{ADMIN_SOCKET_FILE, ADMIN_TOKEN_FILE};
 
+pub(super) use laying::LiveArgs;
 pub(super) use order::Order;
 
 /// Where a router listens that was told nothing else.
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
-/// How long a connection, and each part of the exchange, may take; an order may wait 5 s for the disk.
+/// How long a connection may take: what does not answer in this time, within one network, is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long each part of the exchange may take; an order may wait 5 s for the disk.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The options that say which router is asked, and as whom.
@@ -46,6 +50,8 @@ pub(super) struct RouterArgs {
 #[derive(Debug)]
 pub(super) struct Client {
     ways: Vec<Way>,
+    /// Why there is no way at all.
+    nowhere: Option<String>,
     who: Option<String>,
 }
 
@@ -102,7 +108,11 @@ impl Client {
             Some(admin) => vec![network(admin)],
             None => vec![Way::Socket(state.join(ADMIN_SOCKET_FILE)), network(ADMIN)],
         };
-        Self { ways, who: args.who.clone() }
+        let is_there = |name: &str| state.join(name).symlink_metadata().is_ok();
+        let known = args.admin.is_some() || args.token_file.is_some();
+        let nowhere = (!known && !is_there(ADMIN_SOCKET_FILE) && !is_there(ADMIN_TOKEN_FILE))
+            .then(|| format!("neither {ADMIN_SOCKET_FILE} nor {ADMIN_TOKEN_FILE} is in {}", state.display()));
+        Self { ways, nowhere, who: args.who.clone() }
     }
 
     /// Gets a path.
@@ -118,6 +128,9 @@ impl Client {
     /// Tries the ways one after the other, until one leads to a router.
     fn ask(&self, line: &str, body: &str) -> Result<Reply, Unreachable> {
         let mut tried = Vec::new();
+        if let Some(why) = &self.nowhere {
+            return Err(Unreachable { tried: vec![why.clone()], may_be_done: false });
+        }
         let who = self
             .who
             .as_ref()
@@ -133,7 +146,7 @@ impl Client {
                         continue;
                     }
                 },
-                Way::Network(admin, token) => match http::connect(*admin, TIMEOUT) {
+                Way::Network(admin, token) => match http::connect(*admin, CONNECT_TIMEOUT, TIMEOUT) {
                     Ok(stream) => {
                         let fields = format!("{fields}Authorization: Bearer {token}\r\n");
                         http::exchange(stream, line, &admin.to_string(), &fields, body)

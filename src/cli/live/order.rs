@@ -23,6 +23,16 @@ pub(in crate::cli) struct Order {
 }
 
 impl Order {
+    /// The path of a flag's verb; whatever a key holds stays one segment.
+    pub(in crate::cli) fn path(flag: &str, verb: &str) -> String {
+        let escaped = flag.bytes().fold(String::new(), |text, byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => text + &char::from(byte).to_string(),
+            // A dot, too: a key of dots would be a step in the path.
+            _ => format!("{text}%{byte:02X}"),
+        });
+        format!("flags/{escaped}/{verb}")
+    }
+
     /// Gives the order.
     pub(in crate::cli) fn give(&self, client: &Client) -> Result<Reply, Unreachable> {
         let query = if self.dry_run { "?dry_run=true" } else { "" };
@@ -108,6 +118,11 @@ impl Reply {
     /// Whether the router did what it was asked.
     pub(in crate::cli) fn is_done(&self) -> bool {
         self.status == 200
+    }
+
+    /// Whether it is no answer to what was asked: another token is wanted, or the router cannot.
+    pub(in crate::cli) fn is_unusable(&self) -> bool {
+        matches!(self.status, 401 | 403 | 421 | 429 | 500..)
     }
 
     /// Why it did not.

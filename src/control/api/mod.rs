@@ -86,7 +86,8 @@ impl Api {
         streams: Streams,
     ) -> Arc<Self> {
         let (reads, writes) = (Bench::new(READS_MAX), Bench::new(WRITES_MAX));
-        Arc::new(Self { operator, reporter, status, state_dir, mirror, streams, once: Once::default(), reads, writes })
+        let once = Once::default();
+        Arc::new(Self { operator, reporter, status, state_dir, mirror, streams, once, reads, writes })
     }
 
     /// Answers a request whose path begins with [`PREFIX`]; the gate has let the caller in as a reader.
@@ -112,12 +113,12 @@ impl Api {
         }
         let answered = match endpoint {
             Endpoint::Write(write) => self.write(write, parameter, caller, request).await,
-            Endpoint::Explain => self.explain(request).await,
             Endpoint::Reconcile => self.reconcile(request).await,
             Endpoint::ReconcileListing => self.list_entities(request).await,
             Endpoint::CopyOrder(order) => {
                 self.order_copies(order, parameter.unwrap_or_default(), caller, request).await
             }
+            Endpoint::Explain => self.explain(request).await,
             _ if !request.body().is_end_stream() => Err(Problem::body_refused()),
             Endpoint::Events => self.events(),
             Endpoint::Read(read) => self.read_on_bench(read, parameter, request).await,
@@ -177,6 +178,10 @@ impl Problem {
     /// What was sent can be read and cannot be.
     fn unfit(detail: String) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unfit", detail)
+    }
+
+    fn no_reason() -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no-reason", "say why; the history keeps it")
     }
 
     fn absent(detail: String) -> Self {

@@ -76,7 +76,7 @@ impl Wish {
     /// # Errors
     /// When it is no JSON, has other members than it may, or values that cannot be.
     pub(super) fn read(write: Write, flag: String, body: &[u8]) -> Result<Self, Problem> {
-        Ok(match write {
+        let wish = match write {
             Write::Kill => Self::lasting(Command::Kill { flag }, parse(body)?)?,
             Write::KillAll => Self::lasting(Command::KillAll, parse(body)?)?,
             Write::Revive => Self::reasoned(Command::Revive { flag }, parse(body)?),
@@ -107,7 +107,12 @@ impl Wish {
                 let Restore { generation, reason } = parse(body)?;
                 Self::reasoned(Command::Restore { generation }, Reasoned { reason })
             }
-        })
+        };
+        // Judged before what depends on the moment, so that it is refused in every generation.
+        if wish.why.chars().all(|letter| letter.is_whitespace() || letter.is_control()) {
+            return Err(Problem::no_reason());
+        }
+        Ok(wish)
     }
 
     fn reasoned(command: Command, given: Reasoned) -> Self {

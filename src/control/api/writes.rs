@@ -47,10 +47,12 @@ impl Api {
     ) -> Result<Answer, Problem> {
         let (head, body) = request.into_parts();
         let dry_run = Query::read(head.uri.query(), &["dry_run"])?.switch("dry_run")?;
-        let (expected, key) = (expected(&head.headers)?, key(&head.headers)?);
+        let key = key(&head.headers)?;
         let who = who(&head.headers, caller)?;
         let body = body::read(&head.headers, body).await?;
         let Wish { command, why, lasts } = Wish::read(write, flag.unwrap_or_default(), &body)?;
+        // After the body, so that one that cannot be is refused in every generation.
+        let expected = expected(&head.headers)?;
         let once = key.filter(|_| !dry_run).map(|key| {
             let line = format!("{}\n{expected:?}\n{who}\n", head.uri.path());
             ((Arc::clone(&caller.name), key), sha256(&[line.as_bytes(), &body].concat()))

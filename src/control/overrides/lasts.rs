@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The most digits of a number; more are a slip of the finger.
+const DIGITS_MAX: usize = 7;
+
 /// Reads `30m`, `90s`, `12h` or `7d`.
 ///
 /// # Errors
@@ -12,7 +15,7 @@ pub fn parse_lasts(text: &str) -> Result<Duration, String> {
         .into_iter()
         .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
         .ok_or_else(wrong)?;
-    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = number.len() <= DIGITS_MAX && number.bytes().all(|byte| byte.is_ascii_digit());
     let number: u64 = number.parse().ok().filter(|_| digits).ok_or_else(wrong)?;
     number.checked_mul(unit_s).map(Duration::from_secs).ok_or_else(wrong)
 }
@@ -26,7 +29,8 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("30m", 1_800), ("12h", 43_200), ("7d", 604_800), ("0s", 0)] {
             assert_eq!(parse_lasts(text), Ok(Duration::from_secs(seconds)));
         }
-        for text in ["", "30", "m", "+30m", "-1m", "1.5h", "30 m", "30M", "99999999999999999999d", "1m30s"] {
+        for text in ["", "30", "m", "+30m", "-1m", "1.5h", "30 m", "30M", "00000001d", "99999999999999999999d", "1m30s"]
+        {
             assert!(parse_lasts(text).is_err(), "{text}");
         }
     }

@@ -1,6 +1,8 @@
 //! Owns the delivery to one destination: it reads the journal, starts attempts as the schedule, the breaker and the pace allow, and
 //! writes down how copies came to their end.
 
+mod tell;
+
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,12 +17,11 @@ use super::patience::{Breaker, Pace, back_off_ms};
 use super::scan::Scan;
 use super::schedule::{Job, Schedule};
 use super::source::Source;
-use super::told::Told;
 use crate::clock;
 use crate::journal::{Durability, Kind, Lsn};
-use crate::mirror::board::{Ended, Standing};
+use crate::mirror::board::Ended;
 use crate::mirror::destination::Destination;
-use crate::mirror::record::{Class, Gap, Settled, Settlement};
+use crate::mirror::record::{Class, Settled, Settlement};
 use crate::route::PathTemplate;
 use crate::snapshot::CopyRules;
 
@@ -77,12 +78,13 @@ impl Dispatch {
     ) -> Self {
         let path = PathTemplate::parse("/{*rest}").expect("a template that is written here");
         let scan = Scan::new(source.journal(), &destination.name);
+        let schedule = Schedule::new(source.journal().recovered().next);
         Self {
             courier: Rc::clone(courier),
             source,
             destination,
             scan,
-            schedule: Schedule::default(),
+            schedule,
             breaker: Breaker::default(),
             pace: Pace::new(PER_S_MAX),
             tasks: JoinSet::new(),
@@ -130,12 +132,20 @@ impl Dispatch {
 
     /// Reads some of the journal; says whether there is more.
     fn read(&mut self) -> bool {
+        let was_complete = self.scan.is_complete();
         let more = self.scan.read(self.source.journal(), &mut self.schedule);
         let gaps = self.scan.take_gaps();
         if !gaps.is_empty()
             && let Err(error) = self.courier.mirror.tables().add_gaps(&gaps)
         {
             tracing::error!(%error, gaps = gaps.len(), "gaps could not be kept");
+        }
+        if self.scan.is_complete() && !was_complete {
+            // The workers count what creates of this run have created.
+            let end = self.source.journal().recovered().next;
+            for lane in self.schedule.count_created_below(end) {
+                self.destination.expect_also(lane);
+            }
         }
         self.note_low();
         more
@@ -327,31 +337,6 @@ impl Dispatch {
         self.ended.delivered + self.ended.resolved
     }
 
-    fn log_parked(&self, job: &Job, reason: &str, told: &Told) {
-        tracing::warn!(
-            destination = &*self.destination.name,
-            copy = format!("{:032x}", job.id.0),
-            entity = job.entity.as_deref(),
-            reason,
-            came = told.came,
-            said = told.said,
-            "a copy is parked"
-        );
-    }
-
-    /// Leaves a gap for a copy that cannot be read back.
-    fn leave_gap(&self, job: &Job) {
-        self.courier.mirror.leave_gap(&Gap {
-            destination: self.destination.name.clone(),
-            route: Box::default(),
-            entity: job.entity.clone(),
-            method: Box::default(),
-            target: Box::default(),
-            reason: "unreadable".into(),
-            unix_ms: job.unix_ms,
-        });
-    }
-
     /// Writes down that a copy has come to its end.
     fn settle(&mut self, job: &Job, how: Settled) {
         match how {
@@ -372,19 +357,10 @@ impl Dispatch {
             tracing::debug!(%error, "a settlement is not in the journal");
         }
         self.destination.settle(lane);
-        self.schedule.end(lsn);
-    }
-
-    fn show(&self) {
-        let standing = Standing {
-            oldest_unix_ms: self.schedule.oldest_unix_ms(),
-            bytes: self.schedule.bytes(),
-            breaker: self.breaker.name(),
-            trouble: self.trouble.clone(),
-            ended: self.ended,
-            failures: self.failures,
-        };
-        self.courier.mirror.board().show(&self.destination.name, standing);
+        let ended = self.schedule.end(lsn);
+        if let Some(created) = ended.filter(|ended| ended.counts_created).and_then(|ended| ended.lane_created) {
+            self.destination.settle_also(created);
+        }
     }
 }
 

@@ -196,3 +196,6 @@ fn holds_value(whole: &Value, part: &Value) -> bool {
         (whole, part) => whole == part,
     }
 }
+
+#[cfg(test)]
+mod tests;

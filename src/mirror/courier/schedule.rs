@@ -35,6 +35,8 @@ pub(super) struct Job {
     pub lane: u64,
     /// The same of what it created.
     pub lane_created: Option<u64>,
+    /// Whether the lane of what it created is counted for it.
+    pub counts_created: bool,
     /// What it is about.
     pub entity: Option<Box<str>>,
     /// What became of it at the primary; `None` while nothing is known.
@@ -94,9 +96,16 @@ pub(super) struct Schedule {
     fences: HashMap<Box<str>, Lsn>,
     /// Copies from before this are fenced, whatever they are about.
     all_fenced_below: Lsn,
+    /// Copies below are those of earlier runs.
+    end_at_open: Lsn,
 }
 
 impl Schedule {
+    /// An empty schedule; copies below `end_at_open` are those of earlier runs.
+    pub(super) fn new(end_at_open: Lsn) -> Self {
+        Self { end_at_open, ..Self::default() }
+    }
+
     /// Takes a copy in; outcomes of its name are its own from now on.
     pub(super) fn admit(&mut self, lsn: Lsn, side: Option<Side>, intent: &Intent, bytes: u64) {
         let superseded = intent.entity.as_deref().is_some_and(|entity| self.is_fenced(entity, lsn));
@@ -113,6 +122,7 @@ impl Schedule {
             bytes,
             lane: lane(&key),
             lane_created: None,
+            counts_created: false,
             entity: intent.entity.clone(),
             class: None,
             status: 0,
@@ -153,6 +163,7 @@ impl Schedule {
         {
             job.entity = Some(entity.clone());
             job.lane_created = Some(lane(entity));
+            job.counts_created = lsn >= self.end_at_open;
             self.join(lsn, entity);
         }
         if outcome.is_final {
@@ -198,6 +209,16 @@ impl Schedule {
             }
             self.close(lsn);
         }
+    }
+
+    /// The lanes of what creates of earlier runs have created, which nobody has counted yet; they are taken for counted.
+    pub(super) fn count_created_below(&mut self, end: Lsn) -> Vec<u64> {
+        let jobs = self.jobs.range_mut(..end).map(|(_, job)| job).filter(|job| !job.counts_created);
+        let known = jobs.filter_map(|job| {
+            job.counts_created = job.lane_created.is_some();
+            job.lane_created
+        });
+        known.collect()
     }
 
     /// Keeps copies of an entity from before `at` from being sent.
@@ -262,8 +283,8 @@ impl Schedule {
         self.leave_way(job.lsn);
         let Some(known) = self.jobs.get_mut(&job.lsn) else { return };
         // A fence may have come meanwhile.
-        let superseded = known.superseded;
-        *known = Job { superseded, state: State::Waiting(at_ms), ..job.clone() };
+        let (superseded, counts_created) = (known.superseded, known.counts_created);
+        *known = Job { superseded, counts_created, state: State::Waiting(at_ms), ..job.clone() };
         if superseded || at_ms == 0 {
             known.state = State::Ready;
         } else {
@@ -323,10 +344,10 @@ impl Schedule {
     /// Makes a copy ready to go if nothing stands before it.
     fn offer(&mut self, lsn: Lsn) {
         let Some(job) = self.jobs.get(&lsn).filter(|job| job.state == State::Ready) else { return };
-        let first = |key: &Box<str>| {
+        let first = |key: &str| {
             self.lanes.get(key).is_some_and(|lane| lane.under_way.is_none() && lane.line.first() == Some(&lsn))
         };
-        if job.keys.iter().all(first) {
+        if job.keys.iter().all(|key| first(key)) {
             self.ready.insert(lsn);
         }
     }

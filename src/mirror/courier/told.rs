@@ -46,7 +46,8 @@ impl Told {
 
 fn shortened(text: &str, bytes_max: usize) -> String {
     let visible: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    visible[..visible.floor_char_boundary(bytes_max)].to_owned()
+    let end = (0..=bytes_max.min(visible.len())).rev().find(|at| visible.is_char_boundary(*at)).unwrap_or(0);
+    visible[..end].to_owned()
 }
 
 #[cfg(test)]
