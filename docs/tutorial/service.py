@@ -100,4 +100,8 @@ class Orders(BaseHTTPRequestHandler):
         pass
 
 
-ThreadingHTTPServer(("127.0.0.1", PORT), Orders).serve_forever()
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
+Server(("127.0.0.1", PORT), Orders).serve_forever()

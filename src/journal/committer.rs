@@ -66,7 +66,10 @@ impl Committer {
         current: Option<Segment>,
         at: Position,
     ) -> Self {
-        supply.request();
+        // A journal that nobody writes to takes no room: the first segment is made with the first record.
+        if current.is_some() {
+            supply.request();
+        }
         let checkpointed = shared.table().low_water();
         Self {
             shared,

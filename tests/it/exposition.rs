@@ -70,7 +70,11 @@ impl Exposition {
             if let Some((name, labels)) = series.split_once("_bucket{") {
                 let (rest, bound) = labels.split_once("le=\"").expect(series);
                 let bound = bound.trim_end_matches("\"}").replace("+Inf", "inf").parse().expect(series);
-                let key = format!("{name}_count{{{}}}", rest.trim_end_matches(','));
+                let labels = rest.trim_end_matches(',');
+                let key = match labels {
+                    "" => format!("{name}_count"),
+                    labels => format!("{name}_count{{{labels}}}"),
+                };
                 buckets.entry(key).or_default().push((bound, *value));
             }
         }

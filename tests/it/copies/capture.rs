@@ -178,9 +178,9 @@ fn a_body_that_is_too_large_leaves_a_gap_or_is_refused() {
         "POST /orders/1 HTTP/1.1\r\nhost: a.example\r\ntransfer-encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n";
     let router = dualwrite(&legacy, "body_bytes_max: 8");
     assert_eq!(router.exchange(post).status(), 200);
-    let held = held(router);
-    assert!(held.intents.is_empty());
-    assert_eq!((&*held.gaps[0].reason, &*held.gaps[0].target), ("too_large", "/orders/1"));
+    // The courier has put the gap into the tables, so the journal may have forgotten it.
+    router.wait_for_metric("banyan_copies_gaps_total", &["destination=\"modern\""], 1.0);
+    assert!(held(router).intents.is_empty());
     for copies in ["body_bytes_max: 8, too_large: refuse", "body_bytes_max: 8, mode: strict"] {
         let router = dualwrite(&legacy, copies);
         assert_eq!(router.exchange(post).status(), 413, "{copies}");
