@@ -211,8 +211,6 @@ def banyan(name: str, folder: Path, workload: Workload, ports: Ports, certificat
     # JSON is YAML, and both folders take it.
     if "copies" in rest:
         write_stage(folder, "off" if name == "banyan copies off" else "dualwrite")
-        # The cap on catching up is for modern's sake; here it would only make the run longer.
-        document["upstreams"]["modern"]["copies"] = {"per_s_max": 1_000_000, "in_flight_max": 64}
     else:
         write_flags(folder, SPLIT_PERCENT)
     (folder / "routes" / "routes.json").write_text(json.dumps(document))

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from workloads import Workload
+from workloads import ENTITIES, Workload
 
 DONE = """
 done = function(summary, latency, requests)
@@ -79,9 +79,11 @@ def h2load(workload: Workload, folder: Path, url: str, seconds: int, cpus: set[i
         body = folder / "body"
         body.write_bytes(b"a" * workload.body_bytes)
         command += ["--h1", f"--rps={workload.rate // workload.connections}", f"--data={body}"]
+        # Writes about the same are copied one after the other, so they are about many things.
+        command += [f"{url}e{n}" for n in range(ENTITIES)]
     else:
-        command.append(f"-m{workload.streams}")
-    output = execute([*command, url], cpus)
+        command += [f"-m{workload.streams}", url]
+    output = execute(command, cpus)
     counts = re.search(r"requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed, (\d+) errored", output.stdout)
     if output.returncode != 0 or not counts:
         raise Failed(f"h2load: {output.stdout}{output.stderr}")

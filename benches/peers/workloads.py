@@ -6,8 +6,9 @@ ROUTES = 10_000
 SPLIT_PERCENT = 25
 ANSWER_BYTES = 100
 BODY_BYTES = 10 * 1024
-# A usual write.
+# A usual write, and how many things writes are about.
 WRITE_BYTES = 1024
+ENTITIES = 64
 # Just below nginx's usual limit of a body.
 BIG_BYTES = 1_000_000
 RELOADS_A_SECOND = 100
@@ -35,6 +36,8 @@ P99 = Goal("p99 against nginx", "p99_ms", "banyan", "nginx", 1.00)
 # How modern behaves in `isolation`: how others fail must not show at the primary.
 FAILING = ("slow", "dead", "garbage", "resetting")
 ISOLATED = ("banyan copies off", "banyan copies", *(f"banyan copies, {how}" for how in FAILING))
+# Below the cap on catching up (500 copies a second), so that copies keep up.
+MIRROR_RATE = 400
 # Half of what the machine's disks and CPUs bear, so that latencies are the proxy's and not a queue's.
 ISOLATION_RATE = 800
 
@@ -151,9 +154,8 @@ WORKLOADS = {
             USERS, connections=16, pinned=False, contenders=("banyan", "banyan+reloads"),
         ),
         Workload(
-            "mirror", "POST 1 KiB, each one copied to modern", (cpu("nginx", 0.50), cpu("envoy", 0.50)),
-            f'wrk.method, wrk.body = "POST", string.rep("a", {WRITE_BYTES})',
-            connections=16, method="POST", body_bytes=WRITE_BYTES, copied=True,
+            "mirror", f"{MIRROR_RATE} POST of 1 KiB a second, each one copied to modern", (cpu("nginx", 0.50), cpu("envoy", 0.50)),
+            connections=16, rate=MIRROR_RATE, method="POST", body_bytes=WRITE_BYTES, copied=True,
             contenders=("banyan", "banyan async", "banyan copies off", "nginx", "envoy"),
         ),
         Workload(
