@@ -12,6 +12,7 @@ use clap::Args;
 
 use super::serve::Router;
 use super::{REFUSED, print};
+use crate::control::ADMIN_TOKEN_FILE;
 use crate::demo::{self, Changes, Places, Plan, Totals};
 use crate::listen;
 use crate::observe::{LogFormat, LogOptions, Metrics, log_subscriber};
@@ -75,7 +76,7 @@ fn show(args: &DemoArgs) -> Result<Totals, String> {
     }
     let settings = settings(args, &places, state.clone());
     let shown = match Router::start(&settings, metrics) {
-        Ok(router) => match run_router(router, args, changes, places) {
+        Ok(router) => match run_router(router, args, state.join(ADMIN_TOKEN_FILE), changes, places) {
             // Whoever read the lines has had enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Totals::default()),
             ended => ended.map_err(|error| error.to_string()),
@@ -93,10 +94,11 @@ fn show(args: &DemoArgs) -> Result<Totals, String> {
     shown
 }
 
-fn run_router(router: Router, args: &DemoArgs, changes: Changes, places: Places) -> io::Result<Totals> {
+fn run_router(router: Router, args: &DemoArgs, token: PathBuf, changes: Changes, places: Places) -> io::Result<Totals> {
     let plan = Plan {
         router: router.sockets.client_addresses().first().copied().unwrap_or(args.listen),
         admin: router.sockets.admin.local_addr()?,
+        token,
         store: Arc::clone(&router.store),
         lifecycle: router.lifecycle.clone(),
         changes,

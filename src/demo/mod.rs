@@ -11,6 +11,7 @@ mod tally;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Plan {
     pub router: SocketAddr,
     /// Where its admin plane listens.
     pub admin: SocketAddr,
+    /// The file with the token of its dashboard.
+    pub token: PathBuf,
     /// What is in force.
     pub store: Arc<Store>,
     /// Tells when the demo is to end.

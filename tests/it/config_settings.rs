@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use banyan::cli::{SettingOptions, settle};
 use banyan::config::{Format, Report};
 use banyan::flag::Hashing;
+use banyan::limits::Limits;
 use banyan::settings::{AdminAuth, LogFormat, Settings};
 use banyan::tls::Alpn;
 use banyan::tls::server::{ClientAuth, ServerPlan, UnknownNames};
@@ -109,8 +110,6 @@ fn the_command_line_reaches_every_setting() {
         "--limit=head_bytes_max=65536",
         "--limit=drain_timeout_ms=5",
     ]));
-    let mut limits = banyan::limits::Limits::default();
-    (limits.head_bytes_max, limits.drain_timeout_ms) = (65_536, 5);
     let expected = Settings {
         flags: "f".into(),
         routes: "r".into(),
@@ -142,7 +141,7 @@ fn the_command_line_reaches_every_setting() {
         last_good: true,
         journal_bytes_max: 100_000_000,
         journal_key: Some("journal.key".into()),
-        limits,
+        limits: Limits { head_bytes_max: 65_536, drain_timeout_ms: 5, ..Limits::default() },
     };
     assert_eq!(settings, expected);
 }
@@ -189,8 +188,6 @@ limits: {head_bytes_max: 1000, fields_max: 10}
     let options = given(&["--workers=2", "--via=edge", "--limit=fields_max=20", "--last-good=off"]);
     let (settings, _dir) = with_file(text, options);
     let settings = settings.unwrap_or_else(|report| panic!("{}", shown(&report)));
-    let mut limits = banyan::limits::Limits::default();
-    (limits.head_bytes_max, limits.fields_max) = (1_000, 20);
     let expected = Settings {
         flags: "f".into(),
         routes: "r".into(),
@@ -222,7 +219,7 @@ limits: {head_bytes_max: 1000, fields_max: 10}
         last_good: false,
         journal_bytes_max: 50_000_000,
         journal_key: Some("j.key".into()),
-        limits,
+        limits: Limits { head_bytes_max: 1_000, fields_max: 20, ..Limits::default() },
     };
     assert_eq!(settings, expected);
 }

@@ -14,6 +14,7 @@ mod config_settings;
 mod container;
 mod copies;
 mod copies_delivery;
+mod dashboard;
 mod decisions;
 mod decisions_partial;
 mod demo;

@@ -1,6 +1,7 @@
 // Owns talking to the admin API: the token, questions, orders, and the stream of events.
 
 const TOKEN = "banyan-token";
+const WHO = "banyan-who";
 /** A question that takes longer is given up; the next one is under way by then. */
 const QUESTION_TIMEOUT_MS = 8_000;
 /** Orders wait for the disk, at most 5 s. */
@@ -17,10 +18,13 @@ export class Refused extends Error {
   }
 }
 
-/** The token lives as long as the tab; it is sent in a header and stands in no address. */
+/** The token, and who uses it, live as long as the tab; they are sent in headers and stand in no address. */
 export const token = {
   read: () => sessionStorage.getItem(TOKEN),
-  keep: (text) => sessionStorage.setItem(TOKEN, text),
+  keep: (text, who) => {
+    sessionStorage.setItem(TOKEN, text);
+    sessionStorage.setItem(WHO, who);
+  },
   forget: () => sessionStorage.removeItem(TOKEN),
 };
 
@@ -41,7 +45,8 @@ export const get = (path) => ask(path, { headers: headers() }, QUESTION_TIMEOUT_
 
 /** Gives an order; `generation` makes it fail when something else is in force by now. */
 export function order(path, body, generation) {
-  const more = { "Content-Type": "application/json", "Idempotency-Key": `"${random()}"` };
+  const who = sessionStorage.getItem(WHO);
+  const more = { "Content-Type": "application/json", "Idempotency-Key": random(), ...(who ? { "Banyan-Who": utf8(who) } : {}) };
   if (generation !== undefined) more["If-Match"] = `"${generation}"`;
   return ask(path, { method: "POST", headers: headers(more), body: JSON.stringify(body) }, ORDER_TIMEOUT_MS);
 }
@@ -53,13 +58,16 @@ export const rehearse = (path, body) =>
 /** A path below a flag. */
 export const ofFlag = (key, verb) => `flags/${encodeURIComponent(key)}/${verb}`;
 
+/** Headers take bytes, each as the character of its number. */
+const utf8 = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
 /** `crypto.randomUUID` is there in secure contexts only, and the listener may be plain HTTP. */
 function random() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**
- * Calls `changed` at each event, for as long as `signal` is not aborted; `live` hears whether the stream is open.
+ * Calls `changed` at the start and at each event, for as long as `signal` is not aborted; `live` hears whether the stream is open.
  *
  * `EventSource` cannot send a token, so the stream is read by hand. Only that something came matters here: what is in
  * force is asked for afterwards.
@@ -71,6 +79,8 @@ export async function follow(changed, live, signal) {
       const answer = await fetch("/api/v1/events", { headers: headers({ Accept: "text/event-stream" }), cache: "no-store", credentials: "omit", signal });
       if (!answer.ok) throw new Refused(answer.status, "no events");
       live(true);
+      // What happened while nobody listened has no event.
+      changed();
       pauseMs = STREAM_PAUSE_MS;
       await read(answer.body.pipeThrough(new TextDecoderStream()), changed);
     } catch {

@@ -16,7 +16,7 @@ const LOOK_MS = 2_000;
 /** How long a result stays in the corner. */
 const SAID_MS = 12_000;
 
-const state = { status: null, rates: new Rates(), history: new History(), find: "", all: false, allRoutes: false, live: false, lost: null, signIn: false, refusal: null };
+const state = { status: null, rates: new Rates(), history: new History(), find: "", kind: "All flags", all: false, allRoutes: false, live: false, lost: null, signIn: false, refusal: null };
 let looking = null;
 let timer = null;
 let stream = null;
@@ -67,14 +67,18 @@ async function lookAnew() {
 }
 
 function listen() {
-  if (stream) return;
+  if (stream || document.hidden) return;
   stream = new AbortController();
   follow(lookAnew, (live) => (Object.assign(state, { live }), draw()), stream.signal);
 }
 
-function signOut(refusal) {
+function hangUp() {
   stream?.abort();
   stream = null;
+}
+
+function signOut(refusal) {
+  hangUp();
   lastGeneration = null;
   token.forget();
   Object.assign(state, { signIn: true, refusal, status: null, live: false, rates: new Rates(), history: new History() });
@@ -82,9 +86,11 @@ function signOut(refusal) {
 
 function signIn(event) {
   event.preventDefault();
-  token.keep(new FormData(event.target).get("token").trim());
+  const given = new FormData(event.target);
+  token.keep(given.get("token").trim(), given.get("who").trim());
   state.signIn = false;
-  look();
+  // The field is gone with the form; the next Tab goes on to what came in its place.
+  look().then(() => state.signIn || element("page").focus());
 }
 
 /** Says what came of an order, aloud too. */
@@ -109,6 +115,7 @@ const give = (path, words) => async (values) => done(await order(path, body(valu
 
 const act = {
   find: (text) => (Object.assign(state, { find: text }), draw()),
+  kind: (kind) => (Object.assign(state, { kind }), draw()),
   showAll: () => (Object.assign(state, { all: true }), draw()),
   showAllRoutes: () => (Object.assign(state, { allRoutes: true }), draw()),
   share: (flag) => openShare(flag, done),
@@ -196,11 +203,13 @@ function gate() {
     h("h1", {}, "Sign in"),
     h("p", {}, "The first start of the router wrote a token into ", h("code", {}, "state/admin.token"), ". This tab keeps it until it is closed."),
     h("label", {}, h("span", {}, "Token"), h("input", { name: "token", type: "password", required: true, autofocus: true, autocomplete: "off", spellcheck: "false" })),
+    h("label", {}, h("span", {}, "Your name, for the history (optional)"), h("input", { name: "who", maxlength: "60", autocomplete: "name" })),
     state.refusal && h("p", { class: "refusal", role: "alert" }, state.refusal),
     h("button", { type: "submit", class: "solid" }, "Sign in"),
   );
 }
 
-document.addEventListener("visibilitychange", () => !document.hidden && look());
+// A page that nobody looks at asks nothing: streams are counted.
+document.addEventListener("visibilitychange", () => (document.hidden ? hangUp() : look()));
 draw();
 look();

@@ -1,7 +1,7 @@
 // Owns a flag's card: what is in force and why, where the traffic is, how each side does, and the buttons.
 
 import { h } from "./dom.js";
-import { clock, count, date, measured, ms, plural, rate, share } from "./format.js";
+import { clock, count, date, measured, ms, rate, share } from "./format.js";
 import { bar, button, chip, inForce, isStopped, panel, prose, source, sparkline, tone } from "./parts.js";
 import { name } from "./rates.js";
 import { configured, isMigration, legs, served, track } from "./track.js";
@@ -12,18 +12,34 @@ const SHOWN_MAX = 40;
 /** Shows the flags: what is stopped or overridden first, then what moves, then what is at rest. */
 export function flags(state, act) {
   const { status, find } = state;
-  const wanted = status.flags.filter((flag) => matches(flag, find)).sort((one, other) => urgency(one) - urgency(other) || (one.key < other.key ? -1 : 1));
+  const kinds = Object.entries(KINDS).map(([kind, fits]) => [kind, status.flags.filter(fits).length]);
+  const wanted = status.flags.filter((flag) => KINDS[state.kind](flag) && matches(flag, find)).sort((one, other) => urgency(one) - urgency(other) || (one.key < other.key ? -1 : 1));
   const shown = state.all ? wanted : wanted.slice(0, SHOWN_MAX);
+  const kind = h(
+    "select",
+    { class: "kind", "aria-label": "Which flags to show", onchange: (event) => act.kind(event.target.value) },
+    kinds.map(([name, number]) => h("option", { value: name, key: name }, `${name} (${count(number)})`)),
+  );
   const search = h("input", { type: "search", placeholder: "Find a flag, owner or route", "aria-label": "Find a flag, owner or route", oninput: (event) => act.find(event.target.value) });
   return panel(
     "flags",
     "Flags",
-    [h("span", { class: "quiet" }, wanted.length === status.flags.length ? plural(wanted.length, "flag") : `${count(wanted.length)} of ${plural(status.flags.length, "flag")}`), search],
+    [kind, search],
     shown.map((flag) => card(flag, state, act)),
     wanted.length === 0 && h("p", { class: "empty" }, status.flags.length === 0 ? "There is no flag yet. Flags are files: write one into the flags directory and it appears here." : "No flag is like that."),
     wanted.length > shown.length && button(`Show all ${count(wanted.length)}`, act.showAll, { class: "wide" }),
   );
 }
+
+/** What one may look for among many flags. */
+const KINDS = {
+  "All flags": () => true,
+  "Under way": (flag) => !flag.at_rest && !isStopped(flag),
+  "At rest": (flag) => flag.at_rest,
+  Overridden: (flag) => flag.in_force.source !== "file" && flag.in_force.source !== "disabled",
+  Stopped: isStopped,
+  Stale: (flag) => flag.stale.length > 0,
+};
 
 function matches(flag, find) {
   const text = [flag.key, flag.owner, ...flag.routes].join("\n").toLowerCase();
@@ -42,7 +58,7 @@ function card(flag, state, act) {
     "article",
     { class: `card ${source(flag).tone ?? ""} ${flag.at_rest ? "rest" : ""}`, key: flag.key, "aria-label": `Flag ${flag.key}` },
     h("header", { class: "card-head" }, h("div", { class: "card-title" }, h("h3", {}, flag.key), about(flag, status.now_unix_ms)), buttons(flag, state, act)),
-    inForce(flag, status.now_unix_ms),
+    source(flag).tone && inForce(flag, status.now_unix_ms),
     flag.stale.length > 0 && h("ul", { class: "stale" }, flag.stale.map((finding) => h("li", { key: finding.code }, prose(finding.text)))),
     isMigration(flag) && track(flag, status, rates),
     balance(flag, status, rates),
@@ -55,6 +71,7 @@ function about(flag, now) {
   return h(
     "p",
     { class: "about" },
+    !source(flag).tone && h("span", {}, source(flag).text),
     flag.owner ? h("span", {}, flag.owner) : h("span", { class: "warn-text" }, "no owner"),
     flag.expires && h("span", { class: flag.expired ? "warn-text" : "" }, `${flag.expired ? "expired" : "expires"} ${date(flag.expires, now)}`),
     h("span", {}, flag.routes.length === 0 ? "no route uses it" : `${flag.routes.length === 1 ? "route" : "routes"} ${flag.routes.slice(0, 5).join(", ")}${flag.routes.length > 5 ? " …" : ""}`),
@@ -92,7 +109,7 @@ function balance(flag, status, rates) {
       "p",
       { class: "served-words" },
       segments.filter((segment) => segment.part > 0 || segment.ruled > 0).map(words),
-      h("span", { class: "quiet" }, total > 0 ? `of ${rate(rates.rate(name("flag", flag.key, "requests")))}, last 30 s` : "by the rules; no traffic now"),
+      h("span", { class: "quiet" }, total > 0 ? `of ${rate(rates.rate(name("flag", flag.key, "requests")))}, last 30 s` : "by the rules; no traffic yet"),
     ),
   );
 }

@@ -46,10 +46,12 @@ function sentence(status) {
   const stopped = status.flags.filter(isStopped).length;
   const overridden = status.flags.filter((flag) => ["split", "pin"].includes(flag.in_force.source)).length;
   const moving = status.flags.filter((flag) => !flag.at_rest && !isStopped(flag)).length;
+  const stale = status.flags.filter((flag) => flag.stale.length > 0).length;
   const words = [
     moving > 0 && `${plural(moving, "flag")} under way`,
     overridden > 0 && `${count(overridden)} overridden`,
     stopped > 0 && `${count(stopped)} stopped`,
+    stale > 0 && `${count(stale)} stale`,
   ].filter(Boolean);
   return words.length === 0 ? "Every flag is at rest." : `${words.join(", ")}.`;
 }
@@ -81,9 +83,18 @@ export function files(state, act) {
       reload.stale_s > 0 && h("span", { class: "quiet" }, ` They have differed from it for ${span(reload.stale_s * 1000)}.`),
     ),
     reload.restored !== null && h("p", { class: "in-force over" }, h("strong", {}, `Generation ${count(reload.restored)} is restored and held; files wait.`), button("Release…", act.release, { "aria-haspopup": "dialog" })),
-    reload.rendered && h("pre", { class: "rendered", tabindex: "0", "aria-label": "What check says of the files" }, reload.rendered),
+    reload.rendered && findings(reload),
     button("Restore an earlier generation…", act.restore, { class: "plain", "aria-haspopup": "dialog" }),
   );
+}
+
+/** What `check` says, letter by letter; open at once where the files are refused. */
+function findings({ last, rendered }) {
+  const isBad = last === "rejected";
+  const text = h("pre", { class: `rendered ${isBad ? "bad" : ""}`, tabindex: "0", "aria-label": "What check says of the files" }, rendered);
+  // The last line counts what was found.
+  const summary = rendered.trim().split("\n").at(-1);
+  return isBad ? text : h("details", { key: "findings" }, h("summary", { class: "quiet" }, `${summary} about the files`), text);
 }
 
 /** The upstreams and their endpoints, as health checks and traffic see them. */

@@ -67,7 +67,7 @@ export function tone(flag, variant) {
 const SOURCES = {
   disabled: { text: "Disabled in the file: everybody gets the fallback", tone: "warn" },
   split: { text: "Share set", tone: "over" },
-  pin: { text: "Pinned", tone: "over" },
+  pin: { text: "Pinned for some", tone: "over" },
   kill: { text: "Killed: everybody gets the fallback", tone: "bad" },
   kill_all: { text: "Every flag is killed: everybody gets the fallback", tone: "bad" },
   break_glass: { text: "Killed by break glass: everybody gets the fallback", tone: "bad" },
@@ -90,10 +90,10 @@ export function inForce(flag, now) {
   const ends = until && until > now ? ` · until ${clock(until)}` : "";
   return h(
     "p",
-    { class: `in-force ${tone ?? ""}` },
+    { class: `in-force ${tone}` },
     h("strong", {}, text),
     who && h("span", {}, " by ", h("b", {}, who)),
     why && h("q", {}, why),
-    tone && since ? h("span", { class: "quiet" }, since && when(since, now), ends) : null,
+    since && h("span", { class: "quiet" }, when(since, now), ends),
   );
 }

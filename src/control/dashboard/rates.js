@@ -13,13 +13,18 @@ const POINT_MS = 1_000;
 export class Rates {
   samples = [];
   started = null;
+  generation = null;
+  /** When the generation was first seen; what was served before says nothing about it. */
+  since = 0;
 
   /** Takes in a status document; a router that has started anew counts from 0. */
   note(status) {
     if (this.started !== status.started_unix_ms) this.samples = [];
     this.started = status.started_unix_ms;
+    if (this.generation !== status.generation) Object.assign(this, { generation: status.generation, since: this.generation === null ? 0 : status.now_unix_ms });
     const last = this.samples.at(-1);
-    if (last && status.now_unix_ms - last.at < POINT_MS) return;
+    // Looks in quick succession make no points, unless a generation begins with one.
+    if (last && status.now_unix_ms - last.at < POINT_MS && this.since !== status.now_unix_ms) return;
     this.samples.push({ at: status.now_unix_ms, totals: totals(status) });
     if (this.samples.length > SAMPLES_MAX) this.samples.shift();
   }
@@ -30,9 +35,9 @@ export class Rates {
     return over && over.events / over.seconds;
   }
 
-  /** Events in the window in which shares are measured. */
+  /** Events in the window in which shares are measured, of the generation in force. */
   events(name) {
-    return this.over(name, SHARE_MS)?.events ?? 0;
+    return this.over(name, SHARE_MS, this.since)?.events ?? 0;
   }
 
   /** How much of `whole` was `part`; null when there was nothing. */
@@ -44,17 +49,19 @@ export class Rates {
   /** A rate for each pause between two polls. */
   series(name) {
     const points = [];
-    for (let at = 1; at < this.samples.length; at += 1) {
-      const [before, after] = [this.samples[at - 1], this.samples[at]];
+    let before = this.samples[0];
+    for (const after of this.samples) {
+      if (after.at - before.at < POINT_MS) continue;
       const events = (after.totals.get(name) ?? 0) - (before.totals.get(name) ?? 0);
       points.push(Math.max(0, events) / ((after.at - before.at) / 1000));
+      before = after;
     }
     return points;
   }
 
-  over(name, windowMs) {
+  over(name, windowMs, since = 0) {
     const last = this.samples.at(-1);
-    const first = this.samples.find((sample) => last.at - sample.at <= windowMs);
+    const first = this.samples.find((sample) => last.at - sample.at <= windowMs && sample.at >= since);
     if (!first || first === last) return null;
     // A counter that fell belongs to something that went and came again.
     const events = Math.max(0, (last.totals.get(name) ?? 0) - (first.totals.get(name) ?? 0));

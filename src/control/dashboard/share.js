@@ -42,7 +42,7 @@ export function openShare(flag, done) {
     try {
       const receipt = await order(ofFlag(flag.key, "set"), body({ shares: shares(state), reason: values.reason, for: values.for }), state.generation);
       dialog.close();
-      done(receipt, `${flag.key}: ${state.variant} ${share(state.part)}`);
+      done({ ...receipt, moved: state.moved }, `${flag.key}: ${state.variant} ${share(state.part)}`);
     } catch (error) {
       Object.assign(state, { busy: false, error: error.status === 412 ? "Something else came into force meanwhile. Look at the figures again, then apply." : said(error) });
       if (error.status === 412) ask();
@@ -64,29 +64,35 @@ export function openShare(flag, done) {
 
 const shares = (state) => ({ [state.variant]: `${Number((state.part * 100).toFixed(3))}%` });
 
-/** What one is likely to move: the modern side of it that has a share, or the first variant that is not the default. */
-function first(flag) {
-  const withShare = flag.variants.filter((variant) => variant.share !== null);
-  const modern = withShare.find((variant) => tone(flag, variant.name) === "modern" && variant.share > 0) ?? withShare.find((variant) => tone(flag, variant.name) === "modern");
-  const other = (withShare.length > 0 ? withShare : flag.variants).find((variant) => variant.name !== flag.default_variant);
-  return (modern ?? other ?? flag.variants[0]).name;
+/** The share of the split in force, or of the file's while a kill lies over it; null where there is no split. */
+const given = (variant) => variant.share ?? variant.file_share;
+
+/** The variants that can be given a share: those of the split, or all of them where there is none yet. */
+function choices(flag) {
+  const ofSplit = flag.variants.filter((variant) => given(variant) !== null);
+  return ofSplit.length > 0 ? ofSplit : flag.variants;
 }
 
-/** The share that the split in force gives, also while a kill lies over it. */
+/** What one is likely to move: the modern side that has a share, else what is not the default. */
+function first(flag) {
+  const modern = choices(flag).filter((variant) => tone(flag, variant.name) === "modern");
+  const other = choices(flag).find((variant) => variant.name !== flag.default_variant);
+  return (modern.find((variant) => given(variant) > 0) ?? modern[0] ?? other ?? flag.variants[0]).name;
+}
+
 function now(flag, name) {
   const variant = flag.variants.find((known) => known.name === name);
-  return variant.share ?? configured(flag, variant);
+  return given(variant) ?? configured(flag, variant);
 }
 
 function form(flag, state, act) {
   const percent = Number((state.part * 100).toFixed(3));
-  const choices = flag.variants.some((variant) => variant.share !== null) ? flag.variants.filter((variant) => variant.share !== null) : flag.variants;
   return h(
     "form",
     { onsubmit: act.submit },
     h("h2", {}, `Share of ${flag.key}`),
     h("p", {}, "An override: it lies over the file until it is taken back. Who has a variant keeps it while its share grows."),
-    h("label", { key: "variant" }, h("span", {}, "Variant"), h("select", { onchange: (event) => act.choose(event.target.value) }, choices.map((variant) => h("option", { value: variant.name, key: variant.name, initial: { selected: variant.name === state.variant } }, variant.name)))),
+    h("label", { key: "variant" }, h("span", {}, "Variant"), h("select", { onchange: (event) => act.choose(event.target.value) }, choices(flag).map((variant) => h("option", { value: variant.name, key: variant.name, initial: { selected: variant.name === state.variant } }, variant.name)))),
     h(
       "div",
       { class: "slide", key: `slide ${state.variant}` },
