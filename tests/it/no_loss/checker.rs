@@ -201,7 +201,8 @@ impl<'a> Checker<'a> {
                 // A delete carries no value: that its side had nothing to delete makes both sides equal, and is no loss.
                 let Some(value) = copy.value else { continue };
                 match self.served.get(&value) {
-                    Some(served) if served.entry.applied && served.side != side => {}
+                    // What was read to resolve an outcome may have come from this side before the roles changed.
+                    Some(served) if served.entry.applied && (served.side != side || value != owner) => {}
                     Some(served) if !served.entry.applied => self.broken(Violation::DeliveredRejected(value)),
                     _ => self.broken(Violation::FromNowhere(format!("{copy:?}"))),
                 }

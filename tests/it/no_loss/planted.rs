@@ -219,3 +219,17 @@ fn a_delete_that_finds_nothing_has_arrived() {
     history.sides[1].pop();
     assert_finds(&history, &[Violation::Lost(6)]);
 }
+
+#[test]
+fn a_resolved_outcome_may_bring_back_what_this_side_served_before_the_roles_changed() {
+    let mut history = sound();
+    // The other side serves now; it failed at write 6, and holds the copy of 4.
+    history.writes.push(write(6, "a", Seen::Unknown));
+    history.sides[1].push(Entry { applied: false, status: 500, ..entry(6, "a", false) });
+    history.sides[0].push(Entry { value: Some(4), ..entry(6, "a", true) });
+    check(&history).assert_kept("both hold 4");
+    // But no side gets a copy of what it has served itself.
+    history.sides[0].push(entry(4, "a", true));
+    let found = check(&history).violations;
+    assert!(found.iter().any(|violation| matches!(violation, Violation::FromNowhere(_))), "{found:?}");
+}
