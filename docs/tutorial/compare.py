@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Compares what the two services hold: `compare.py LEGACY MODERN`, both URLs.
+"""Compares what the two services hold while writes go on: `compare.py LEGACY MODERN`, both URLs.
 
-Asks until both say the same, at most ten seconds while writes go on; exit code 1 when they never do.
+Each order that either side has is asked for until both sides give the same answer, at most twenty seconds; exit code 1 when
+some never do.
 """
 import http.client
 import json
@@ -10,26 +11,30 @@ import time
 from urllib.parse import urlparse
 
 
-def orders(url):
-    connection = http.client.HTTPConnection(urlparse(url).netloc, timeout=10)
+class Side:
+    def __init__(self, url):
+        self.connection = http.client.HTTPConnection(urlparse(url).netloc, timeout=10)
 
-    def get(path):
-        connection.request("GET", path)
-        answer = connection.getresponse()
+    def get(self, path):
+        self.connection.request("GET", path)
+        answer = self.connection.getresponse()
         body = answer.read()
         return json.loads(body) if answer.status == 200 else None
 
-    return {order: get(f"/api/orders/{order}") for order in get("/api/orders")}
+    def orders(self):
+        return set(self.get("/api/orders"))
+
+    def order(self, order):
+        return self.get(f"/api/orders/{order}")
 
 
-deadline = time.monotonic() + 10
-while True:
-    legacy, modern = (orders(url) for url in sys.argv[1:3])
-    if legacy == modern:
-        print(f"equal: {len(legacy)} orders on both sides")
-        sys.exit(0)
-    if time.monotonic() > deadline:
-        differing = sorted(o for o in legacy.keys() | modern.keys() if legacy.get(o) != modern.get(o))
-        print(f"{len(differing)} orders differ, such as {', '.join(differing[:5])}")
-        sys.exit(1)
+legacy, modern = (Side(url) for url in sys.argv[1:3])
+left = legacy.orders() | modern.orders()
+count, deadline = len(left), time.monotonic() + 20
+while left and time.monotonic() < deadline:
+    left = {order for order in left if legacy.order(order) != modern.order(order)}
     time.sleep(0.05)
+if left:
+    print(f"{len(left)} of {count} orders differ, such as {', '.join(sorted(left)[:5])}")
+    sys.exit(1)
+print(f"equal: {count} orders on both sides")

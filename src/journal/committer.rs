@@ -360,6 +360,10 @@ impl Committer {
         if self.failing.is_some() && self.move_on().is_ok() {
             self.shared.failure.clear();
         }
+        if self.current.is_none() && last.is_empty() {
+            // Nothing was ever written.
+            return;
+        }
         let low_water = self.shared.table().low_water();
         last.push(self.own_request(low_water, Durability::Synced));
         self.commit(last);

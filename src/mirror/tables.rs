@@ -2,6 +2,8 @@
 //! call blocks the thread for a disk.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -122,6 +124,9 @@ impl Tables {
     /// # Errors
     /// When it is damaged, another process has it, or the disk fails.
     pub fn open(path: &Path) -> Result<Self, TableError> {
+        // Bodies of writes are for their owner alone.
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        made.map_err(redb::Error::from)?;
         // While this process hands over, the one that takes over has them open, too.
         let mode = ConcurrencyMode::MultiWriter;
         let database = Builder::new().set_cache_size(CACHE_BYTES).set_concurrency_mode(mode).create(path)?;

@@ -156,6 +156,11 @@ pub(crate) fn request(method: &str, path: &str, body: &str) -> String {
     )
 }
 
+/// An address at which nobody listens, and where no other test will: they listen on another loopback address.
+pub(crate) fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap()
+}
+
 /// Waits until something holds.
 pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
