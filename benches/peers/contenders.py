@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import origins
-from workloads import ROUTES, SPLIT_PERCENT, Workload, route_path, upstream_of
+from workloads import ISOLATED, ROUTES, SPLIT_PERCENT, Workload, route_path, upstream_of
 
 # Upstream connections that a contender keeps open: more than any workload has at once.
 KEPT_UPSTREAM = 1024
@@ -72,6 +72,10 @@ def nginx(folder: Path, workload: Workload, ports: Ports, certificate: Certifica
         locations += "".join(
             f"        location {route_path(n)} {{ proxy_pass http://{upstream_of(n)}; {proxy} }}\n" for n in range(ROUTES)
         )
+    if workload.copied:
+        locations = f"""        location / {{ mirror /copy; mirror_request_body on; proxy_pass http://legacy; {proxy} }}
+        location = /copy {{ internal; proxy_pass http://modern$request_uri; {proxy} }}
+"""
     how, tls = ("http2" if workload.streams else ""), ""
     if workload.tls:
         how = "ssl"
@@ -143,6 +147,8 @@ def envoy(folder: Path, workload: Workload, ports: Ports, certificate: Certifica
         # The plain route list, as Envoy is configured nearly everywhere; its matcher tree costs about a third of it.
         many = [{"match": {"prefix": route_path(n)}, "route": {"cluster": upstream_of(n)}} for n in range(ROUTES)]
         routes = many + routes
+    if workload.copied:
+        routes[0]["route"]["request_mirror_policies"] = [{"cluster": "modern"}]
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
@@ -183,6 +189,10 @@ def banyan(name: str, folder: Path, workload: Workload, ports: Ports, certificat
     rest = {"name": "rest", "match": {"path": "/{*rest}"}}
     if workload.name in ("split", "reload"):
         rest |= {"flag": "side", "variants": {"legacy": "legacy", "modern": "modern"}, "fallback": "legacy"}
+    elif workload.copied or name in ISOLATED:
+        # What others promise is `async`; `overlap`, the default, makes a write durable before it is answered.
+        mode = "overlap" if name == "banyan" else "async"
+        rest |= {"flag": "side", "migration": {"legacy": "legacy", "modern": "modern"}, "copies": {"mode": mode}}
     else:
         rest |= {"upstream": "legacy"}
     routes = [rest]
@@ -199,7 +209,10 @@ def banyan(name: str, folder: Path, workload: Workload, ports: Ports, certificat
         "routes": routes,
     }
     # JSON is YAML, and both folders take it.
-    write_flags(folder, SPLIT_PERCENT)
+    if "copies" in rest:
+        write_stage(folder, "off" if name == "banyan copies off" else "dualwrite")
+    else:
+        write_flags(folder, SPLIT_PERCENT)
     (folder / "routes" / "routes.json").write_text(json.dumps(document))
     command = [program, "serve", "--flags", f"{folder}/flags", "--routes", f"{folder}/routes"]
     command += ["--workers", str(workload.workers), "--state", f"{folder}/state", "--admin", f"127.0.0.1:{ports.admin}"]
@@ -211,19 +224,29 @@ def banyan(name: str, folder: Path, workload: Workload, ports: Ports, certificat
         command += ["--tls-certificate", str(certificate.certificate), "--tls-key", str(certificate.key)]
     else:
         command += ["--listen", f"127.0.0.1:{ports.listen}"]
-    command += [] if name == "banyan+metrics" else ["--metrics", "off"]
+    # How many copies are on their way is a metric.
+    command += [] if name == "banyan+metrics" or "copies" in rest else ["--metrics", "off"]
     return Contender(name, command)
 
 
 def write_flags(folder: Path, percent: int):
-    """Writes the flag file whole, by renaming."""
-    flag = {
-        "state": "ENABLED",
+    """Writes a flag that splits."""
+    write_flag(folder, {
         "variants": {"legacy": "legacy", "modern": "modern"},
         "defaultVariant": "legacy",
         "targeting": {"fractional": [["modern", percent], ["legacy", 100 - percent]]},
-        "metadata": {"owner": "bench"},
-    }
+    })
+
+
+def write_stage(folder: Path, stage: str):
+    """Writes a migration's flag."""
+    stages = ("off", "dualwrite", "shadow", "live", "rampdown", "complete")
+    write_flag(folder, {"variants": {name: name for name in stages}, "defaultVariant": stage})
+
+
+def write_flag(folder: Path, flag: dict):
+    """Writes the flag file whole, by renaming."""
+    flag = {"state": "ENABLED", **flag, "metadata": {"owner": "bench"}}
     path, draft = folder / "flags" / "flags.json", folder / "draft.json"
     draft.write_text(json.dumps({"flags": {"side": flag}}))
     os.replace(draft, path)

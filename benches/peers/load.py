@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from workloads import Workload
+from workloads import ENTITIES, Workload
 
 DONE = """
 done = function(summary, latency, requests)
@@ -42,7 +42,8 @@ class Load:
 def run(workload: Workload, folder: Path, port: int, seconds: int, cpus: set[int]) -> Load:
     """Loads a contender for some seconds."""
     url = f"{'https' if workload.tls else 'http'}://127.0.0.1:{port}{workload.path}"
-    seen = h2load(workload, folder, url, seconds, cpus) if workload.streams else wrk(workload, folder, url, seconds, cpus)
+    take = h2load if workload.streams or workload.rate else wrk
+    seen = take(workload, folder, url, seconds, cpus)
     if seen.bytes < seen.requests * workload.answer_bytes:
         raise Failed(f"{seen.bytes} bytes are too few for {seen.requests} answers")
     return seen
@@ -73,7 +74,15 @@ def wrk(workload: Workload, folder: Path, url: str, seconds: int, cpus: set[int]
 def h2load(workload: Workload, folder: Path, url: str, seconds: int, cpus: set[int]) -> Load:
     log = folder / "h2load.log"
     log.unlink(missing_ok=True)
-    command = ["h2load", "-t1", f"-c{workload.connections}", f"-m{workload.streams}", f"-D{seconds}", f"--log-file={log}", url]
+    command = ["h2load", "-t1", f"-c{workload.connections}", f"-D{seconds}", f"--log-file={log}"]
+    if workload.rate:
+        body = folder / "body"
+        body.write_bytes(b"a" * workload.body_bytes)
+        command += ["--h1", f"--rps={workload.rate // workload.connections}", f"--data={body}"]
+        # Writes about the same are copied one after the other, so they are about many things.
+        command += [f"{url}e{n}" for n in range(ENTITIES)]
+    else:
+        command += [f"-m{workload.streams}", url]
     output = execute(command, cpus)
     counts = re.search(r"requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed, (\d+) errored", output.stdout)
     if output.returncode != 0 or not counts:

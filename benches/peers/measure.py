@@ -124,11 +124,12 @@ def busy_seconds() -> float:
     return (sum(fields[:8]) - idle) / TICKS
 
 
-def run(proxy: Process, origins: Process, take: Callable[[], Load]) -> Run:
-    """Loads the proxy and gives what it cost."""
+def run(proxy: Process, origins: Process, take: Callable[[], Load], settle: Callable[[], None]) -> Run:
+    """Loads the proxy and gives what it cost, until what it left to be done later is done."""
     started, busy, mine = time.monotonic(), busy_seconds(), sum(origins.cpu()) + sum(os.times()[:4])
     user, system = proxy.cpu()
     seen = take()
+    settle()
     after_user, after_system = proxy.cpu()
     elapsed = time.monotonic() - started
     total = (after_user - user) + (after_system - system)

@@ -20,6 +20,7 @@ def command(folder: Path, legacy: int, modern: int) -> list[str]:
         listen 127.0.0.1:{port} backlog=4096;
         set $block "{block}";
         location / {{ return 200 "{answer}"; }}
+        location = /status {{ stub_status; }}
         location /body {{ return 200 "{"$block" * (BODY_BYTES // 1024)}"; }}
         location = /big {{ root {folder}; }}
         location /upload {{

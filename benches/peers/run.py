@@ -15,12 +15,13 @@ from pathlib import Path
 
 import checks
 import contenders
+import copies
 import load
 import measure
 import origins
 import reloads
 import report
-from workloads import USUAL, WORKLOADS, Workload
+from workloads import FAILING, USUAL, WORKLOADS, Workload
 
 # A run is taken again while others used more CPU than this, at most so many times.
 OTHERS_MAX = 0.3
@@ -119,16 +120,33 @@ def measure_workload(workload: Workload, bench: Bench, progress) -> dict:
     with ExitStack() as stack:
         command = origins.command(bench.folder / "origins", legacy, modern)
         origin = stack.enter_context(measure.Process(command, load_cpus, legacy, bench.folder / "origins.log"))
-        started = {}
+        started, failing = {}, {}
+        if workload.name == "isolation":
+            failing = dict(zip(FAILING, measure.free_ports(len(FAILING))))
+            for how, port in failing.items():
+                stack.enter_context(copies.Failing(how, port))
         for name in names:
-            mine = contenders.Ports(legacy, modern, ports.pop(), ports.pop())
+            side = failing.get(name.rpartition(", ")[2], modern)
+            mine = contenders.Ports(legacy, side, ports.pop(), ports.pop())
             started[name] = start(stack, name, workload, bench, mine, proxy_cpus, load_cpus)
         results = {name: {"runs": [], "dropped": 0} for name in names}
 
         def take(proxy: Started, seconds: int) -> measure.Run:
             with reloads.storm(proxy.folder, proxy.ports.admin) if proxy is started.get("banyan+reloads") else nullcontext():
                 ask = lambda: load.run(workload, bench.folder, proxy.ports.listen, seconds, load_cpus)  # noqa: E731
-                return measure.run(proxy.process, origin, ask)
+                return measure.run(proxy.process, origin, ask, lambda: None)
+
+        def take_copied(name: str, seconds: int) -> measure.Run:
+            """A run counts only if every write has arrived on both sides."""
+            proxy, before = started[name], copies.asked(legacy)
+            ask = lambda: load.run(workload, bench.folder, proxy.ports.listen, seconds, load_cpus)  # noqa: E731
+            run = measure.run(proxy.process, origin, ask, lambda: copies.drain(name, proxy.ports.admin))
+            sides = 1 if name == "banyan copies off" else 2
+            arrived, wanted = copies.asked(legacy) - before, sides * run.requests_per_s * seconds
+            # Writes that were under way when the load stopped are in one count and not in the other.
+            if arrived < 0.98 * wanted:
+                raise load.Failed(f"{arrived} requests arrived of {wanted:.0f}")
+            return run
 
         # Round 0 warms up: pools, caches, allocators.
         for number in range(bench.rounds + 1):
@@ -136,7 +154,10 @@ def measure_workload(workload: Workload, bench: Bench, progress) -> dict:
             for name in names[number % len(names):] + names[: number % len(names)]:
                 progress(f"{workload.name}: round {number} of {bench.rounds}, {name}")
                 try:
-                    run, dropped = undisturbed(lambda: take(started[name], bench.seconds if number else 1))
+                    seconds = bench.seconds if number else 1
+                    run, dropped = undisturbed(
+                        lambda: take_copied(name, seconds) if workload.copied else take(started[name], seconds)
+                    )
                 except load.Failed as error:
                     raise SystemExit(f"{workload.name}, {name}: {error}\n{started[name].process.tail()}") from None
                 if number:

@@ -6,6 +6,9 @@ ROUTES = 10_000
 SPLIT_PERCENT = 25
 ANSWER_BYTES = 100
 BODY_BYTES = 10 * 1024
+# A usual write, and how many things writes are about.
+WRITE_BYTES = 1024
+ENTITIES = 64
 # Just below nginx's usual limit of a body.
 BIG_BYTES = 1_000_000
 RELOADS_A_SECOND = 100
@@ -30,6 +33,23 @@ def cpu(against: str, at_most: float) -> Goal:
 
 
 P99 = Goal("p99 against nginx", "p99_ms", "banyan", "nginx", 1.00)
+# How modern behaves in `isolation`: how others fail must not show at the primary.
+FAILING = ("slow", "dead", "garbage", "resetting")
+ISOLATED = ("banyan copies off", "banyan copies", *(f"banyan copies, {how}" for how in FAILING))
+# Below the cap on catching up (500 copies a second), so that copies keep up.
+MIRROR_RATE = 400
+# Half of what the machine's disks and CPUs bear, so that latencies are the proxy's and not a queue's.
+ISOLATION_RATE = 800
+
+
+def isolated() -> tuple[Goal, ...]:
+    """No way in which modern behaves may be seen in the answers of the primary."""
+    return tuple(
+        Goal(f"{figure} with {name.removeprefix('banyan ')} against off", f"{figure}_ms", name, ISOLATED[0], 1.05)
+        for name in ISOLATED[1:] for figure in ("p50", "p99")
+    )
+
+
 METRICS = Goal("CPU a request with metrics", "cpu_us", "banyan+metrics", "banyan", 1.05)
 
 
@@ -53,6 +73,10 @@ class Workload:
     pinned: bool = True
     answer_bytes: int = ANSWER_BYTES
     contenders: tuple[str, ...] = USUAL
+    # Writes a second, all connections together; 0 is as many as there can be. Set, the load is h2load's over HTTP/1.1.
+    rate: int = 0
+    # Whether each write is copied to modern; what that costs until all have arrived belongs to the figures.
+    copied: bool = False
     # What a check of one answer must find.
     method: str = "GET"
     body_bytes: int = 0
@@ -128,6 +152,15 @@ WORKLOADS = {
             "reload", f"split under {RELOADS_A_SECOND} reloads a second",
             (Goal("p99.9 with reloads against without", "p999_ms", "banyan+reloads", "banyan", 1.05),),
             USERS, connections=16, pinned=False, contenders=("banyan", "banyan+reloads"),
+        ),
+        Workload(
+            "mirror", f"{MIRROR_RATE} POST of 1 KiB a second, each one copied to modern", (cpu("nginx", 0.50), cpu("envoy", 0.50)),
+            connections=16, rate=MIRROR_RATE, method="POST", body_bytes=WRITE_BYTES, copied=True,
+            contenders=("banyan", "banyan async", "banyan copies off", "nginx", "envoy"),
+        ),
+        Workload(
+            "isolation", f"{ISOLATION_RATE} POST of 1 KiB a second, modern well, slow, dead, sending garbage, resetting", isolated(),
+            connections=16, rate=ISOLATION_RATE, method="POST", body_bytes=WRITE_BYTES, contenders=ISOLATED, pinned=False,
         ),
     )
 }

@@ -5,6 +5,7 @@
 //! [`Journal::append`]; reading blocks. The format stands byte by byte in `docs/journal.md`, why it is an own one in
 //! decision 0021.
 
+mod behind;
 mod committer;
 mod cursor;
 mod disk;

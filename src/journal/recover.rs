@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::behind::last_behind;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::record::{HEAD_BYTES, Head, Kind, Lsn, Record, Side, u64_at};
@@ -30,9 +31,10 @@ pub struct Recovered {
     pub closed: bool,
     /// Whether the last record had been begun and not finished.
     pub torn: bool,
-    /// Numbers that were there and cannot be read: from, and up to but not including.
+    /// Numbers that were there and cannot be read: from, and up to but not including. After a power loss they may be of
+    /// records that nobody was told were synced.
     pub lost: Vec<(Lsn, Lsn)>,
-    /// Files that cannot be read as segments; they were renamed and kept for a person to look at.
+    /// Files that are damaged, or copies of them; kept for a person to look at.
     pub damaged: Vec<PathBuf>,
     /// Side files that no record named; they were removed.
     pub orphans: usize,
@@ -163,6 +165,14 @@ impl Recovery<'_> {
             report.torn |= last.torn;
             report.closed = checkpoint.is_some_and(|(_, at)| at.next() == last.end.lsn) && !report.torn;
             if !report.closed {
+                if let Some(behind) = last_behind(&last.segment, last.end)? {
+                    report.lost.push((last.end.lsn, behind));
+                    let aside = FileKind::Segment.path(self.dir, last.segment.id);
+                    let aside = aside.with_extension(format!("{}.{DAMAGED}", last.end.lsn));
+                    keep(self.disk, &aside, &last.segment)?;
+                    clear(&last.segment, last.end.offset)?;
+                    report.damaged.push(aside);
+                }
                 rewrite(&last.segment, last.end.offset)?;
             }
             self.found.current = Some((last.segment.clone(), last.end));
@@ -216,6 +226,31 @@ fn scan(segment: Segment, stop: Option<Lsn>) -> io::Result<Scan> {
 
 fn low_water(record: &Record) -> Option<Lsn> {
     (record.kind == Kind::Checkpoint && record.payload.len() >= 8).then(|| Lsn(u64_at(&record.payload, 0)))
+}
+
+/// Copies a segment with damage in it aside for a person: what is written next overwrites what stands behind the damage.
+fn keep(disk: &dyn Disk, aside: &Path, segment: &Segment) -> io::Result<()> {
+    let aside = disk.open(aside, true)?;
+    let (mut buffer, mut offset) = (vec![0; REWRITE_BYTES], 0);
+    loop {
+        let read = segment.file.read_at(&mut buffer, offset)?;
+        if read == 0 {
+            return aside.sync_data();
+        }
+        aside.write_at(&buffer[..read], offset)?;
+        offset += read as u64;
+    }
+}
+
+/// Clears what stands behind a damage, so that the next start does not find it again.
+fn clear(segment: &Segment, mut offset: u64) -> io::Result<()> {
+    let zeros = vec![0; REWRITE_BYTES];
+    while offset < segment.bytes {
+        let bytes = (segment.bytes - offset).min(REWRITE_BYTES as u64);
+        segment.file.write_at(&zeros[..bytes as usize], offset)?;
+        offset += bytes;
+    }
+    segment.file.sync_data()
 }
 
 /// Writes the records anew where they stand and syncs them.

@@ -10,7 +10,7 @@ use std::{fs, io};
 
 use super::kept::Vault;
 use super::shared::{Mirror, MirrorPlan};
-use crate::journal::{Journal, OpenError, Options};
+use crate::journal::{Journal, OpenError, Options, Recovered};
 
 /// Where the journals are, in the state directory.
 const DIRECTORY: &str = "journal";
@@ -85,10 +85,31 @@ pub fn open(plan: OpenPlan) -> Result<Opened, MirrorError> {
         }
         opened => opened?,
     };
+    report(journal.recovered());
     let elders = numbers.into_iter().map(|number| path(&all, number)).collect();
     let plan = MirrorPlan { state: plan.state, name: plan.name, vault };
     let mirror = Mirror::new(journal, &all, plan).map_err(failed(&all))?;
     Ok(Opened { mirror, elders })
+}
+
+/// Says what was found wrong: damage is never passed over in silence.
+fn report(found: &Recovered) {
+    for (from, to) in &found.lost {
+        tracing::error!(
+            from = from.0,
+            to = to.0 - 1,
+            "the journal is damaged: these records cannot be read, and copies of their writes may be missing; reconcile"
+        );
+    }
+    for path in &found.damaged {
+        tracing::error!(path = %path.display(), "a file of the journal is damaged and was set aside");
+    }
+    if found.torn && found.lost.is_empty() {
+        tracing::info!(
+            next = found.next.0,
+            "the journal's last record was begun and not finished; nobody was told of it"
+        );
+    }
 }
 
 /// Opens the journal of an earlier process; `Locked` while that process lives.
@@ -96,7 +117,9 @@ pub fn open(plan: OpenPlan) -> Result<Opened, MirrorError> {
 /// # Errors
 /// As [`Journal::open`].
 pub fn open_elder(dir: &Path, bytes_max: u64) -> Result<Journal, OpenError> {
-    Journal::open(Options { dir: dir.to_owned(), ..limits(bytes_max) })
+    let journal = Journal::open(Options { dir: dir.to_owned(), ..limits(bytes_max) })?;
+    report(journal.recovered());
+    Ok(journal)
 }
 
 fn options(all: &Path, number: u64, bytes_max: u64) -> Options {

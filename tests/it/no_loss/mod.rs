@@ -1,0 +1,16 @@
+//! Proof that no acknowledged write is lost: real processes that are killed, and a checker that shares nothing with the router.
+
+mod checker;
+mod client;
+mod crash;
+mod full_disk;
+mod history;
+mod isolation;
+mod planted;
+mod service;
+mod tail;
+mod world;
+
+pub(crate) use history::Entry;
+pub(crate) use service::{Service, Side};
+pub(crate) use world::{MARK, World, routes, stage};
