@@ -98,7 +98,7 @@ fn the_command_line_reaches_every_setting() {
         "--trusted-proxies=10.0.0.0/8,192.168.0.0/16",
         "--via=edge-1",
         "--tracing=off",
-        "--metrics=off",
+        "--http2=off",
         "--access-log-headers=x-user-id,x-tenant",
         "--poll-ms=0",
         "--debounce-ms=5",
@@ -130,7 +130,7 @@ fn the_command_line_reaches_every_setting() {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "192.168.0.0/16".parse().unwrap()],
         via: Some("edge-1".into()),
         tracing: false,
-        metrics: false,
+        http2: false,
         poll_ms: 0,
         debounce_ms: 5,
         dns_interval_ms: 500,
@@ -142,13 +142,13 @@ fn the_command_line_reaches_every_setting() {
 }
 
 #[test]
-fn the_journal_and_http2_are_set_both_ways() {
-    let settings = settled(&given(&["--journal-bytes-max=100000000", "--journal-key=journal.key", "--http2=off"]));
-    assert!(!settings.http2);
+fn the_journal_and_metrics_are_set_both_ways() {
+    let settings = settled(&given(&["--journal-bytes-max=100000000", "--journal-key=journal.key", "--metrics=off"]));
+    assert!(!settings.metrics);
     assert_eq!((settings.journal_bytes_max, settings.journal_key), (100_000_000, Some("journal.key".into())));
-    let (settings, _dir) = with_file("journal_bytes_max: 50000000\njournal_key: j.key\nhttp2: off\n", given(&[]));
+    let (settings, _dir) = with_file("journal_bytes_max: 50000000\njournal_key: j.key\nmetrics: off\n", given(&[]));
     let settings = settings.unwrap_or_else(|report| panic!("{}", shown(&report)));
-    assert!(!settings.http2);
+    assert!(!settings.metrics);
     assert_eq!((settings.journal_bytes_max, settings.journal_key), (50_000_000, Some("j.key".into())));
 }
 
@@ -181,7 +181,7 @@ expose_decision: true
 trusted_proxies: 10.0.0.0/8
 via: off
 tracing: off
-metrics: false
+http2: off
 poll_ms: 1
 debounce_ms: 2
 dns_interval_ms: 300
@@ -214,7 +214,7 @@ limits: {head_bytes_max: 1000, fields_max: 10}
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         via: Some("edge".into()),
         tracing: false,
-        metrics: false,
+        http2: false,
         poll_ms: 1,
         debounce_ms: 2,
         dns_interval_ms: 300,
