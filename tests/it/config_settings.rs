@@ -99,14 +99,11 @@ fn the_command_line_reaches_every_setting() {
         "--via=edge-1",
         "--tracing=off",
         "--http2=off",
-        "--metrics=off",
         "--access-log-headers=x-user-id,x-tenant",
         "--poll-ms=0",
         "--debounce-ms=5",
         "--dns-interval-ms=500",
         "--last-good",
-        "--journal-bytes-max=100000000",
-        "--journal-key=journal.key",
         "--limit=head_bytes_max=65536",
         "--limit=drain_timeout_ms=5",
     ]));
@@ -134,16 +131,25 @@ fn the_command_line_reaches_every_setting() {
         via: Some("edge-1".into()),
         tracing: false,
         http2: false,
-        metrics: false,
         poll_ms: 0,
         debounce_ms: 5,
         dns_interval_ms: 500,
         last_good: true,
-        journal_bytes_max: 100_000_000,
-        journal_key: Some("journal.key".into()),
         limits: Limits { head_bytes_max: 65_536, drain_timeout_ms: 5, ..Limits::default() },
+        ..Settings::default()
     };
     assert_eq!(settings, expected);
+}
+
+#[test]
+fn the_journal_and_metrics_are_set_both_ways() {
+    let settings = settled(&given(&["--journal-bytes-max=100000000", "--journal-key=journal.key", "--metrics=off"]));
+    assert!(!settings.metrics);
+    assert_eq!((settings.journal_bytes_max, settings.journal_key), (100_000_000, Some("journal.key".into())));
+    let (settings, _dir) = with_file("journal_bytes_max: 50000000\njournal_key: j.key\nmetrics: off\n", given(&[]));
+    let settings = settings.unwrap_or_else(|report| panic!("{}", shown(&report)));
+    assert!(!settings.metrics);
+    assert_eq!((settings.journal_bytes_max, settings.journal_key), (50_000_000, Some("j.key".into())));
 }
 
 #[test]
@@ -176,13 +182,10 @@ trusted_proxies: 10.0.0.0/8
 via: off
 tracing: off
 http2: off
-metrics: false
 poll_ms: 1
 debounce_ms: 2
 dns_interval_ms: 300
 last_good: on
-journal_bytes_max: 50000000
-journal_key: j.key
 limits: {head_bytes_max: 1000, fields_max: 10}
 ";
     let options = given(&["--workers=2", "--via=edge", "--limit=fields_max=20", "--last-good=off"]);
@@ -212,14 +215,12 @@ limits: {head_bytes_max: 1000, fields_max: 10}
         via: Some("edge".into()),
         tracing: false,
         http2: false,
-        metrics: false,
         poll_ms: 1,
         debounce_ms: 2,
         dns_interval_ms: 300,
         last_good: false,
-        journal_bytes_max: 50_000_000,
-        journal_key: Some("j.key".into()),
         limits: Limits { head_bytes_max: 1_000, fields_max: 20, ..Limits::default() },
+        ..Settings::default()
     };
     assert_eq!(settings, expected);
 }
