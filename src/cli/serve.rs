@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::plans::{compile_options, control_plan, log_format, mirror_plan, proxy_options, start_access_log};
+use self::plans::{compile_options, control_plan, log_format, open_copies, proxy_options, start_access_log};
 use super::{REFUSED, SettingOptions, settle};
 use crate::compile;
 use crate::config::{FileSet, Format, Report, Severity};
@@ -139,10 +139,7 @@ impl Router {
         let access_log = start_access_log(settings, &metrics)?;
         let hands = sockets.deal(settings.workers.get())?;
         let tls = server_tls(settings, &sockets, successor.is_some())?;
-        let mirror::Opened { mirror, elders } = mirror::open(mirror_plan(settings))?;
-        courier::count(&mirror).map_err(StartError::Count)?;
-        metrics.show_copies(Arc::clone(&mirror) as _);
-        let mirror = Some(mirror);
+        let (mirror, elders) = open_copies(settings, &store.snapshot(), &metrics)?;
         let options =
             proxy::Options { tls: tls.clone(), mirror: mirror.clone(), ..proxy_options(settings, access_log.clone())? };
         let health = Arc::new(HealthRegistry::default());

@@ -173,6 +173,7 @@ fn find<'s>(rules: &'s Rules, head: &Head<'_>) -> Result<Match<'s, Route>, Undec
 }
 
 /// Decides for a matched route; `context` is what the flag asks, and the facts are behind it.
+#[inline]
 fn settle<'s: 'r, 'r>(
     snapshot: &'s Snapshot,
     route: &'s Route,
@@ -203,6 +204,7 @@ fn settle<'s: 'r, 'r>(
 }
 
 /// Chooses a leg by a flag; whatever goes wrong, the fallback serves.
+#[inline]
 fn choose<'s>(
     snapshot: &'s Snapshot,
     id: FlagId,

@@ -22,7 +22,7 @@ use crate::flag::OverrideKind;
 use crate::forward::RequestBody;
 use crate::head::Added;
 use crate::mirror::{self, Body, CopyId, Copying, Destination, Fence, Intent, Marked, Mirror, NotKept};
-use crate::snapshot::{Choice, CopyMode, CopyRules, JournalOverflow, Leg, SideSwitch, TooLarge};
+use crate::snapshot::{Choice, CopyMode, CopyRules, JournalOverflow, Leg, Route, SideSwitch, TooLarge};
 
 /// How long a write that changes sides waits for an older copy that is being sent to its new side, in milliseconds.
 const FENCE_WAIT_MS_MAX: u64 = 2_000;
@@ -50,33 +50,40 @@ impl Write {
     /// Looks at a request; `None` where it is no write of a route that copies writes.
     ///
     /// The decision changes where the write must stay on its old side for now.
+    #[inline]
     pub(super) fn of<'s>(
         connection: &Connection,
         view: &'s View,
         parts: &Parts,
-        decision: Decision<'s>,
-    ) -> (Decision<'s>, Option<Self>) {
-        let shared = &connection.worker.shared;
-        let (Some(rules), Some(mirror)) = (&decision.route.copies, &shared.options.mirror) else {
-            return (decision, None);
-        };
-        if !rules.is_write(&parts.method) {
-            return (decision, None);
-        }
+        decision: &mut Decision<'s>,
+    ) -> Option<Self> {
+        let route: &'s Route = decision.route;
+        let rules = route.copies.as_ref().filter(|rules| rules.is_write(&parts.method))?;
+        Self::copied(connection.worker.shared.options.mirror.as_ref()?, rules, view, parts, decision)
+    }
+
+    fn copied<'s>(
+        mirror: &Arc<Mirror>,
+        rules: &Arc<CopyRules>,
+        view: &'s View,
+        parts: &Parts,
+        decision: &mut Decision<'s>,
+    ) -> Option<Self> {
         let hops = hops(mirror, &parts.headers);
         let mut write = Self { mirror: Arc::clone(mirror), rules: Arc::clone(rules), hops, fence: None };
         let serving = view.destination(decision.leg.upstream, mirror);
         if serving.pending() == 0 {
-            return (decision, Some(write));
+            return Some(write);
         }
         let entity = write.rules.entity(parts.uri.path());
         let lane = mirror::lane(entity.as_deref().unwrap_or_else(|| target(parts)));
         if !serving.may_have(lane) {
-            return (decision, Some(write));
+            return Some(write);
         }
-        if let Some(leg) = drain_leg(&decision) {
+        if let Some(leg) = drain_leg(decision) {
             write.mirror.counts().drained.fetch_add(1, Relaxed);
-            return (Decision { leg, ..decision }, Some(write));
+            decision.leg = leg;
+            return Some(write);
         }
         // What is created has no older copies.
         write.fence = entity.map(|entity| Held {
@@ -88,7 +95,7 @@ impl Write {
                 epoch: write.mirror.epoch(view.snapshot.generation),
             },
         });
-        (decision, Some(write))
+        Some(write)
     }
 
     /// Whether something must be waited for before the primary is asked.

@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::copying::Write;
 use super::discard::discard;
 use super::exchange::Exchange;
-use super::outbound::{Outbound, hold};
+use super::outbound::{Outbound, serve_held};
 use super::outgoing;
 use super::tunnel::ClientEnd;
 use super::underway::{Forward, Refused};
@@ -34,7 +34,9 @@ enum Step {
     /// It is on its way to an upstream.
     Forward(Forward),
     /// It is a write that must be durable, or wait for older copies, before it is.
-    Hold(Pin<Box<dyn Future<Output = Result<Forward, Refused>>>>),
+    ///
+    /// All of it is boxed, so that other requests need no room for it.
+    Hold(Pin<Box<dyn Future<Output = Result<Response<Answer>, Refused>>>>),
     /// It is answered here once its body has been read and dropped; without a fault it is an OPTIONS of ours.
     Discard { exchange: Box<Exchange>, facts: Facts, body: ClientBody, fault: Option<Fault> },
     /// It is answered here.
@@ -62,10 +64,7 @@ pub(super) fn handle(
     async move {
         let served = match step {
             Step::Forward(mut forward) => poll_fn(|cx| forward.poll(&carrier, cx)).await,
-            Step::Hold(held) => match held.await {
-                Ok(mut forward) => poll_fn(|cx| forward.poll(&carrier, cx)).await,
-                Err(refused) => Err(refused),
-            },
+            Step::Hold(served) => served.await,
             Step::Refuse(refused) => Err(refused),
             Step::Discard { exchange, facts, body, fault } => {
                 let afterwards = discard(&carrier, facts, body).await;
@@ -106,11 +105,11 @@ fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
         false => connection.address.ip(),
     };
     exchange.came_from(client);
-    let decision = match decide(connection, &view, &parts, &admitted.host, client) {
+    let mut decision = match decide(connection, &view, &parts, &admitted.host, client) {
         Ok(decision) => decision,
         Err(fault) => return Step::Discard { exchange, facts, body, fault: Some(fault) },
     };
-    let (decision, write) = Write::of(connection, &view, &parts, decision);
+    let write = Write::of(connection, &view, &parts, &mut decision);
     let (decision, admitted) = take_in(&view, decision);
     exchange.decided(&decision);
     match admitted {
@@ -124,14 +123,15 @@ fn begin(carrier: &Carrier, request: Request<ClientBody>) -> Step {
     let received = Received { exchange, parts, facts, body };
     match received.prepare(carrier, &view, &decision, write.as_ref()) {
         Ok(outbound) => match write.filter(Write::must_wait) {
-            Some(write) => Step::Hold(Box::pin(hold(carrier.clone(), write, outbound, bytes_max))),
+            Some(write) => Step::Hold(Box::pin(serve_held(carrier.clone(), write, outbound, bytes_max))),
             None => Step::Forward(outbound.send(carrier)),
         },
         Err(refused) => Step::Refuse(refused),
     }
 }
 impl Received {
-    /// Turns it into what the upstream gets.
+    /// Turns it into what the upstream gets; a part of `begin`, where each move of a head would cost.
+    #[inline(always)]
     fn prepare(
         self,
         carrier: &Carrier,

@@ -1,10 +1,13 @@
 //! Owns a request that is ready to be sent, and what a write waits for before it is.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::Response;
 use http::request::Parts;
 
+use super::answer::Answer;
 use super::carrier::Carrier;
 use super::copied::Copied;
 use super::copying::{Write, read_whole};
@@ -29,9 +32,20 @@ pub(super) struct Outbound {
     pub copying: Option<Rc<Copying>>,
 }
 
-/// Sends a write once what must be durable before it is.
-pub(super) async fn hold(
+/// Serves a write that waits before it is sent.
+pub(super) async fn serve_held(
     carrier: Carrier,
+    write: Write,
+    outbound: Outbound,
+    bytes_max: Option<u64>,
+) -> Result<Response<Answer>, Refused> {
+    let mut forward = hold(&carrier, write, outbound, bytes_max).await?;
+    poll_fn(|cx| forward.poll(&carrier, cx)).await
+}
+
+/// Sends a write once what must be durable before it is.
+async fn hold(
+    carrier: &Carrier,
     write: Write,
     mut outbound: Outbound,
     bytes_max: Option<u64>,
@@ -51,13 +65,14 @@ pub(super) async fn hold(
         }
     }
     match write.wait(&worker, outbound.copying.as_deref()).await {
-        Ok(()) => Ok(outbound.send(&carrier)),
+        Ok(()) => Ok(outbound.send(carrier)),
         Err(fault) => Err(outbound.refused(fault)),
     }
 }
 
 impl Outbound {
     /// Sends it.
+    #[inline(always)]
     pub(super) fn send(self, carrier: &Carrier) -> Forward {
         let Self { mut exchange, upstream, head, added, sent, body, takes_interim, copying } = self;
         let progress = body.progress();

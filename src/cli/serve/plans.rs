@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::StartError;
@@ -10,11 +11,11 @@ use crate::control::{ControlPlan, Listener, ListenerKind, SetHash};
 use crate::head::{Policy, TraceMode};
 use crate::lifecycle::Lifecycle;
 use crate::listen::{Sockets, Transport};
-use crate::mirror;
+use crate::mirror::{self, Mirror, courier};
 use crate::observe::{self, AccessLog, Metrics};
 use crate::proxy;
 use crate::settings::{LogFormat, Settings};
-use crate::snapshot::Store;
+use crate::snapshot::{JournalOverflow, Snapshot, Store};
 
 pub(super) fn compile_options(settings: &Settings, listeners: Vec<SocketAddr>) -> compile::Options {
     let now_unix_s = crate::cli::now_unix_s();
@@ -46,7 +47,7 @@ pub(super) fn proxy_options(
     })
 }
 
-pub(super) fn mirror_plan(settings: &Settings) -> mirror::OpenPlan {
+fn mirror_plan(settings: &Settings) -> mirror::OpenPlan {
     mirror::OpenPlan {
         state: settings.state.clone(),
         name: settings.via.clone().unwrap_or_else(|| "banyan".into()),
@@ -104,4 +105,33 @@ fn client_listeners(sockets: &Sockets) -> Vec<Listener> {
         addresses.map(move |address| Listener { address: address.to_string(), kind })
     });
     listeners.collect()
+}
+
+/// Opens what keeps writes for their copies, and the journals that earlier processes have left.
+///
+/// A state directory that cannot be written to must not keep the router from serving and killing: writes are then served and
+/// not copied, unless a route says that it would rather refuse them.
+pub(super) fn open_copies(
+    settings: &Settings,
+    snapshot: &Snapshot,
+    metrics: &Metrics,
+) -> Result<(Option<Arc<Mirror>>, Vec<PathBuf>), StartError> {
+    let opened = mirror::open(mirror_plan(settings)).map_err(StartError::from);
+    let opened = opened.and_then(|opened| match courier::count(&opened.mirror) {
+        Ok(()) => Ok(opened),
+        Err(error) => Err(StartError::Count(error)),
+    });
+    let error = match opened {
+        Ok(mirror::Opened { mirror, elders }) => {
+            metrics.show_copies(Arc::clone(&mirror) as _);
+            return Ok((Some(mirror), elders));
+        }
+        Err(error) => error,
+    };
+    let mut rules = snapshot.rules.routes.payloads().filter_map(|route| route.copies.as_ref());
+    if rules.any(|rules| rules.overflow == JournalOverflow::FailClosed) {
+        return Err(error);
+    }
+    tracing::error!(%error, "no write is copied until the router is started with a state directory that it can write to");
+    Ok((None, Vec::new()))
 }
