@@ -34,7 +34,7 @@ pub(super) struct SentRest {
     pub shown_decision: Option<HeaderValue>,
 }
 
-/// Turns the client's head into one for any upstream; [`rewrite`] makes it that of one.
+/// Turns the client's head into one for any upstream; `forward::rewrite` makes it that of one.
 pub(super) fn prepare(
     carrier: &Carrier,
     view: &View,
