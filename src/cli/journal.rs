@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::live::{Client, RouterArgs};
-use super::{REFUSED, SettingOptions, print, settle};
-use crate::config::{Format, visible};
+use super::{REFUSED, print};
+use crate::config::visible;
 
 pub(super) const LONG: &str = "\
 Show how copies of writes stand in the running router, and decide about those that were parked: copies that the other side \
@@ -149,19 +149,8 @@ pub(super) fn run(args: &JournalArgs) -> ExitCode {
 }
 
 impl Shared {
-    fn client(&self) -> Result<Client, ExitCode> {
-        let options = SettingOptions { state: self.router.state.clone(), ..SettingOptions::default() };
-        match settle(&options, std::iter::empty()) {
-            Ok(settings) => Ok(Client::new(&self.router, &settings.state)),
-            Err(report) => {
-                eprint!("{}", report.render(Format::Text { colour: false }));
-                Err(ExitCode::from(2))
-            }
-        }
-    }
-
     fn get(&self, path: &str, shown: fn(&Value) -> String) -> ExitCode {
-        let reply = match self.client() {
+        let reply = match Client::of(&self.router) {
             Ok(client) => client.get(path),
             Err(code) => return code,
         };
@@ -175,7 +164,7 @@ impl Shared {
     }
 
     fn post(&self, path: &str, body: &Value) -> ExitCode {
-        let reply = match self.client() {
+        let reply = match Client::of(&self.router) {
             Ok(client) => client.post(path, body),
             Err(code) => return code,
         };

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use self::keys::Keys;
 use self::progress::Progress;
 use super::live::{Client, RouterArgs};
-use super::{REFUSED, SettingOptions, print, settle};
-use crate::config::{Format, visible};
+use super::{REFUSED, print};
+use crate::config::visible;
 
 /// Entities of one request.
 const BATCH: usize = 50;
@@ -93,7 +93,7 @@ pub(super) fn run(args: &ReconcileArgs) -> ExitCode {
         eprintln!("banyan: say where the entities come from: --listing PATH, --keys FILE or --journal");
         return ExitCode::from(2);
     }
-    let client = match client(args) {
+    let client = match Client::of(&args.router) {
         Ok(client) => client,
         Err(code) => return code,
     };
@@ -102,17 +102,6 @@ pub(super) fn run(args: &ReconcileArgs) -> ExitCode {
         Err(why) => {
             eprintln!("banyan: {}", visible(&why));
             ExitCode::from(REFUSED)
-        }
-    }
-}
-
-fn client(args: &ReconcileArgs) -> Result<Client, ExitCode> {
-    let options = SettingOptions { state: args.router.state.clone(), ..SettingOptions::default() };
-    match settle(&options, std::iter::empty()) {
-        Ok(settings) => Ok(Client::new(&args.router, &settings.state)),
-        Err(report) => {
-            eprint!("{}", report.render(Format::Text { colour: false }));
-            Err(ExitCode::from(2))
         }
     }
 }

@@ -74,11 +74,11 @@ pub(super) fn release(args: &ReleaseArgs) -> ExitCode {
 impl Shared {
     fn give(&self, verb: &'static str, body: Value) -> ExitCode {
         let order = Order { verb, path: verb.to_owned(), body, dry_run: self.dry_run };
-        self.client().map_or_else(|code| code, |client| order.run(&client, self.json))
+        Client::of(&self.router).map_or_else(|code| code, |client| order.run(&client, self.json))
     }
 
     fn list(&self) -> ExitCode {
-        let reply = match self.client().map(|client| client.get("/api/v1/generations")) {
+        let reply = match Client::of(&self.router).map(|client| client.get("/api/v1/generations")) {
             Ok(Ok(reply)) if reply.is_done() => reply,
             Ok(Ok(reply)) => return failed(&reply.why()),
             Ok(Err(error)) => return failed(&error.to_string()),
@@ -97,10 +97,6 @@ impl Shared {
             generations.collect::<Vec<_>>().join(", ")
         ));
         ExitCode::SUCCESS
-    }
-
-    fn client(&self) -> Result<Client, ExitCode> {
-        Client::of(&self.router)
     }
 }
 

@@ -123,7 +123,7 @@ pub struct Gap {
     pub method: Box<str>,
     /// Path and query.
     pub target: Box<str>,
-    /// Why it is not copied: `too_large`, `high_water`, `queue_full`, `journal_failed`, `early_answer`, `budget`.
+    /// Why it is not copied: `too_large`, `high_water`, `queue_full`, `journal_failed`, `early_answer`, `budget`, `unreadable`.
     pub reason: Box<str>,
     /// When, in milliseconds since the epoch.
     pub unix_ms: u64,
@@ -149,7 +149,7 @@ pub fn destination(payload: &[u8]) -> Result<&str, Unreadable> {
     std::str::from_utf8(rest.bytes()?).map_err(|_| Unreadable)
 }
 
-/// The number of an entity's lane; the same on every machine and in every version (xxh64 is not needed for that: FNV-1a).
+/// The number of an entity's lane by FNV-1a: the same on every machine and in every version.
 pub fn lane(entity: &str) -> u64 {
     entity.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
