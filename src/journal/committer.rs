@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Durability;
 use super::error::AppendError;
-use super::keeper::Supply;
+use super::keeper::{BACK_OFF_TIMES_MAX, Supply};
 use super::record::{Kind, Lsn, Payload, record_bytes};
 use super::segment::{HEADER_BYTES, Position, Segment};
 use super::shared::{Message, Request, Shared};
@@ -28,8 +28,6 @@ const CHECKSUM_BYTES: usize = 4;
 const LAZY_SYNC: Duration = Duration::from_secs(1);
 /// A checkpoint is written no more often, and with it the low-water mark remembered.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// The pause between attempts on a failing disk doubles up to this many times the first one.
-const BACK_OFF_TIMES_MAX: u32 = 32;
 
 /// The thread's state.
 #[derive(Debug)]
@@ -99,7 +97,7 @@ impl Committer {
 
     /// Waits for records or for something to do; says no when there will be no more records.
     fn gather(&mut self, batch: &mut Vec<Request>) -> bool {
-        let mut waiting = match [self.lazy_at, self.failing.map(|failing| failing.until)].into_iter().flatten().min() {
+        let mut waiting = match self.wakes_at() {
             None => self.requests.recv().ok(),
             Some(at) => match self.requests.recv_timeout(at.saturating_duration_since(Instant::now())) {
                 Ok(message) => Some(message),
@@ -126,11 +124,22 @@ impl Committer {
         }
     }
 
+    /// When there is something to do though nothing comes.
+    fn wakes_at(&self) -> Option<Instant> {
+        let failing = self.failing.map(|failing| failing.until);
+        [self.lazy_at, failing, self.supply.look_at(Instant::now())].into_iter().flatten().min()
+    }
+
     /// Writes the records in their order, part by part as they fit into segments.
     fn commit(&mut self, mut batch: Vec<Request>) {
         while let Some(first) = batch.first() {
             if let Err(error) = self.make_room(record_bytes(first.payload.bytes())) {
-                return self.refuse(batch, &error);
+                // A smaller one may still fit where a disk is full, and be of more worth.
+                let at = if matches!(error, AppendError::Full) { 1 } else { batch.len() };
+                let rest = batch.split_off(at);
+                self.refuse(batch, &error);
+                batch = rest;
+                continue;
             }
             let rest = batch.split_off(self.count_that_fits(&batch));
             self.commit_part(batch);
@@ -160,9 +169,10 @@ impl Committer {
             return Ok(());
         }
         // A segment is left only when all of it is durable: then there is never a hole before a later one.
-        let synced = self.sync_all();
-        synced.and_then(|()| self.next_segment(bytes)).map_err(|error| match error.kind() {
-            io::ErrorKind::QuotaExceeded => AppendError::Full,
+        self.sync_all().map_err(|error| AppendError::Failed(self.start_failing(error)))?;
+        self.next_segment(bytes).map_err(|error| match error.kind() {
+            // The segment in use works, and what is smaller may still fit into it.
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => AppendError::Full,
             _ => AppendError::Failed(self.start_failing(error)),
         })
     }
@@ -300,6 +310,7 @@ impl Committer {
     /// Does what is due: another attempt on a failing disk, the lazy sync, the checkpoint.
     fn keep_up(&mut self) {
         let now = Instant::now();
+        self.supply.look(now);
         if self.failing.is_some_and(|failing| failing.until <= now) {
             match self.move_on() {
                 Ok(()) => {

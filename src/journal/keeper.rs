@@ -6,8 +6,10 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::disk::{Disk, DiskFile};
 use super::segment::{FileKind, Segment};
@@ -15,6 +17,10 @@ use super::stats::{JournalStats, add};
 
 /// Trimmed segments that are kept to be used again.
 const SPARES_MAX: usize = 2;
+/// How often a segment that is being prepared is looked for, so that one that cannot be made is asked for again.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The pause between attempts on a full or failing disk doubles up to this many times the first one.
+pub(super) const BACK_OFF_TIMES_MAX: u32 = 32;
 /// Bytes of zeros written and synced at once: what a commit on the same disk may have to wait for.
 const ZEROS_BYTES: usize = 8 * 1024 * 1024;
 
@@ -35,29 +41,88 @@ pub(super) struct Supply {
     tasks: Sender<Task>,
     ready: Receiver<io::Result<Segment>>,
     next_id: u64,
+    /// Whether one was asked for that was not taken.
     outstanding: bool,
+    /// The one that was asked for, once it was looked for and is there.
+    prepared: Option<Segment>,
+    /// The disk had no space for one; it is asked again then.
+    retry_at: Option<Instant>,
+    /// The first pause after that, and the next one.
+    back_off: Duration,
+    pause: Duration,
+    stats: Arc<JournalStats>,
 }
 
 impl Supply {
     /// Waits for the next segment and asks for the one after it.
     ///
     /// # Errors
-    /// Why there is none; of kind `QuotaExceeded` when the journal has all the files it may have.
+    /// Why there is none; of kind `QuotaExceeded` when the journal has all the files it may have, and of kind `StorageFull`,
+    /// for a while without asking again, when the disk has no space.
     pub(super) fn take(&mut self) -> io::Result<Segment> {
+        if self.retry_at.is_some_and(|at| !self.is_time(at, Instant::now())) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let mut taken = self.receive();
         if taken.is_err() {
             // It failed some time ago; what matters is whether it works now.
             taken = self.receive();
         }
-        if taken.is_ok() {
-            self.request();
+        match &taken {
+            Ok(_) => {
+                self.pause = self.back_off;
+                self.request();
+            }
+            Err(error) => self.note(error),
         }
         taken
+    }
+
+    /// Looks for the segment that was asked for; where there was no space for it, asks again when it is time.
+    pub(super) fn look(&mut self, now: Instant) {
+        if self.is_preparing()
+            && let Ok(ready) = self.ready.try_recv()
+        {
+            match ready {
+                Ok(segment) => {
+                    self.pause = self.back_off;
+                    self.prepared = Some(segment);
+                }
+                Err(error) => {
+                    self.outstanding = false;
+                    self.note(&error);
+                }
+            }
+        }
+        if self.retry_at.is_some_and(|at| self.is_time(at, now)) {
+            self.request();
+        }
+    }
+
+    /// When to look next, where that is needed.
+    pub(super) fn look_at(&self, now: Instant) -> Option<Instant> {
+        if self.is_preparing() { Some(now + LOOK_EVERY) } else { self.retry_at }
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.outstanding && self.prepared.is_none()
+    }
+
+    fn note(&mut self, error: &io::Error) {
+        let is_full = error.kind() == io::ErrorKind::StorageFull;
+        self.retry_at = is_full.then(|| Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(self.back_off * BACK_OFF_TIMES_MAX);
+    }
+
+    /// Whether to ask again: a segment that is given back makes space at once.
+    fn is_time(&self, at: Instant, now: Instant) -> bool {
+        at <= now || self.stats.out_of_space.load(Ordering::Relaxed) == 0
     }
 
     /// Asks for a segment ahead of need.
     pub(super) fn request(&mut self) {
         if !self.outstanding {
+            self.retry_at = None;
             self.outstanding = self.tasks.send(Task::Prepare(self.next_id)).is_ok();
             self.next_id += 1;
         }
@@ -66,6 +131,9 @@ impl Supply {
     fn receive(&mut self) -> io::Result<Segment> {
         self.request();
         self.outstanding = false;
+        if let Some(segment) = self.prepared.take() {
+            return Ok(segment);
+        }
         self.ready.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that prepares segments has ended")))
     }
 
@@ -96,10 +164,11 @@ impl Keeper {
         mut self,
         next_id: u64,
         ready: Option<Segment>,
+        back_off: Duration,
     ) -> io::Result<(Supply, Sender<Task>, JoinHandle<()>)> {
         let (tasks, todo) = channel();
         let (prepared, receiver) = channel();
-        let outstanding = ready.is_some();
+        let (outstanding, stats) = (ready.is_some(), self.stats.clone());
         if let Some(segment) = ready {
             let _ = prepared.send(Ok(segment));
         }
@@ -113,7 +182,18 @@ impl Keeper {
             }
         };
         let thread = std::thread::Builder::new().name("journal-keeper".to_owned()).spawn(run)?;
-        Ok((Supply { tasks: tasks.clone(), ready: receiver, next_id, outstanding }, tasks, thread))
+        let supply = Supply {
+            tasks: tasks.clone(),
+            ready: receiver,
+            next_id,
+            outstanding,
+            prepared: None,
+            retry_at: None,
+            back_off,
+            pause: back_off,
+            stats,
+        };
+        Ok((supply, tasks, thread))
     }
 
     fn prepare(&mut self, id: u64) -> io::Result<Segment> {
@@ -138,6 +218,8 @@ impl Keeper {
             let _ = self.disk.remove(&spare);
             let _ = self.disk.remove(&FileKind::Segment.path(&self.dir, id));
         }
+        let is_full = prepared.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull);
+        self.stats.out_of_space.store(u64::from(is_full), Ordering::Relaxed);
         prepared
     }
 
@@ -163,6 +245,9 @@ impl Keeper {
         let renamed = self.disk.rename(&FileKind::Segment.path(&self.dir, id), &spare);
         let synced = renamed.and_then(|()| self.disk.sync_dir(&self.dir));
         let released = synced.and_then(|()| if keep { Ok(()) } else { self.disk.remove(&spare) });
+        if released.is_ok() {
+            self.stats.out_of_space.store(0, Ordering::Relaxed);
+        }
         match released {
             Ok(()) if keep => self.spares.push(id),
             Ok(()) => self.files = self.files.saturating_sub(1),

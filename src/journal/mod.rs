@@ -142,6 +142,8 @@ impl Journal {
             return Err(AppendError::Failed(error));
         }
         let (live_max, queue_max) = match kind {
+            // What is left of the last segment is for the others.
+            Kind::Intent if self.is_out_of_space() => (0, options.queue_bytes_max),
             Kind::Intent => (options.high_water_bytes(), options.queue_bytes_max),
             _ => (options.bytes_max, options.queue_bytes_max + options.queue_bytes_max / QUEUE_RESERVE_PART),
         };
@@ -155,6 +157,10 @@ impl Journal {
         };
         stats.queue_bytes.fetch_sub(bytes as u64, Ordering::AcqRel);
         Err(refused)
+    }
+
+    fn is_out_of_space(&self) -> bool {
+        self.shared.stats.out_of_space.load(Ordering::Relaxed) == 1
     }
 
     fn live_bytes(&self) -> u64 {
@@ -218,7 +224,7 @@ impl Journal {
     /// Tells whether intents are refused for want of room.
     #[must_use]
     pub fn is_above_high_water(&self) -> bool {
-        self.live_bytes() >= self.shared.options.high_water_bytes()
+        self.is_out_of_space() || self.live_bytes() >= self.shared.options.high_water_bytes()
     }
 
     /// How full it is.

@@ -74,7 +74,7 @@ impl Journal {
             spares: found.spares,
             stats: stats.clone(),
         };
-        let (supply, keeper_tasks, keeper_thread) = keeper.start(found.next_id, found.ready)?;
+        let (supply, keeper_tasks, keeper_thread) = keeper.start(found.next_id, found.ready, options.back_off)?;
         let (side_tasks, side_thread) = side_files.start()?;
         let next = found.report.next;
         let synced_segment = found.current.as_ref().map_or(0, |(segment, _)| segment.id);

@@ -26,6 +26,8 @@ pub struct JournalStats {
     pub disk_errors: AtomicU64,
     /// 1 while the disk is failing and records are refused.
     pub failing: AtomicU64,
+    /// 1 while the disk has no space for another segment, and intents are refused.
+    pub out_of_space: AtomicU64,
     /// Bytes that wait for the committer now.
     pub queue_bytes: AtomicU64,
     /// Bytes that the segments of the log take now.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::error::AppendError;
 use super::record::Lsn;
@@ -20,6 +21,15 @@ impl<T> Ticket<T> {
     pub(super) fn new() -> (Reply<T>, Self) {
         let (reply, receiver) = oneshot::channel();
         (reply, Self(receiver))
+    }
+
+    /// What it came to; `None` as long as that is not known. Not to be asked again after an answer.
+    pub fn answer(&mut self) -> Option<Result<T, AppendError>> {
+        match self.0.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(AppendError::Closed)),
+        }
     }
 
     /// Blocks the thread until it resolves; never on a thread that runs a runtime.

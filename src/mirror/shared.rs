@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::board::Board;
 use super::destination::Destination;
+use super::gaps::Gaps;
 use super::kept::Vault;
 use super::marker::{KEY_BYTES, Marker};
 use super::record::{Fence, Gap, Intent};
@@ -52,6 +53,7 @@ pub struct Mirror {
     run: u64,
     counts: Counts,
     tables: Tables,
+    left: Gaps,
     board: Board,
 }
 
@@ -62,8 +64,6 @@ pub struct Counts {
     pub intents: AtomicU64,
     /// Writes that were served and are not copied.
     pub gaps: AtomicU64,
-    /// Gap records that the journal did not take.
-    pub gaps_lost: AtomicU64,
     /// Copies that came back and were not copied again.
     pub loops: AtomicU64,
     /// Changes of sides that fenced older copies off.
@@ -95,6 +95,7 @@ impl Mirror {
             run: next_run(dir)?,
             counts: Counts::default(),
             tables: Tables::open(&dir.join(TABLES_FILE)).map_err(io::Error::other)?,
+            left: Gaps::default(),
             board: Board::default(),
         }))
     }
@@ -107,6 +108,11 @@ impl Mirror {
     /// The side tables.
     pub fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// Gaps that are not kept yet.
+    pub fn left(&self) -> &Gaps {
+        &self.left
     }
 
     /// Where courier and operators meet.
@@ -188,9 +194,22 @@ impl Mirror {
     pub fn leave_gap(&self, gap: &Gap) {
         self.counts.gaps.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(destination = &*gap.destination, target = &*gap.target, reason = &*gap.reason, "not copied");
-        if self.append(Kind::Gap, gap.encode(), Durability::Written).is_err() {
-            self.counts.gaps_lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.left.leave(&self.journal, gap.encode());
+    }
+
+    /// Tries to bring gaps that the disk had no room for to it; blocks for the disk where there are some.
+    pub(super) fn bring_gaps(&self, now_ms: u64) {
+        self.left.bring(&self.journal, &self.tables, now_ms);
+    }
+
+    /// The same for the last time: what is left then is lost.
+    pub(super) fn end_gaps(&self) {
+        self.left.end(&self.journal, &self.tables);
+    }
+
+    /// Whether the journal is to keep what it has, for gaps that the tables have no room for. One that is full cannot.
+    pub(super) fn keeps_for_gaps(&self) -> bool {
+        self.left.need_journal() && !self.is_full() && self.journal.stats().failing.load(Ordering::Relaxed) == 0
     }
 
     /// Makes a change of sides durable: what is older and on its way to the entity's new side will not arrive.

@@ -4,10 +4,14 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use redb::{Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Builder, ConcurrencyMode, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 
 use super::record::{CopyId, Gap, Intent};
@@ -21,6 +25,8 @@ const GAP_COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("gap_cou
 /// The id on one side by the id on the other: route, the side that is known, the other side, the id that is known.
 const IDS: TableDefinition<'_, (&str, &str, &str, &str), &str> = TableDefinition::new("ids");
 
+/// Between a failure and the next try to use the file.
+const RETRY: Duration = Duration::from_secs(1);
 /// Bytes of memory for pages.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Copies that may be parked, over all destinations; when there are more, nothing is parked and the courier waits.
@@ -95,6 +101,9 @@ pub enum TableError {
     /// So many copies are parked that no more fit.
     #[error("{PARKED_MAX} copies are parked, or their bodies take {PARKED_BYTES_MAX} bytes; replay or drop some")]
     Full,
+    /// Something failed a moment ago; they are opened again in a second at most.
+    #[error("the journal's tables failed and are opened again in a moment")]
+    Failing,
 }
 
 impl<E: Into<redb::Error>> From<E> for TableError {
@@ -106,8 +115,17 @@ impl<E: Into<redb::Error>> From<E> for TableError {
 /// The side tables.
 #[derive(Debug)]
 pub struct Tables {
-    database: Database,
-    sums: Mutex<Sums>,
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+/// The open file. redb takes nothing more after an operation failed, so it is opened again then.
+#[derive(Debug, Default)]
+struct State {
+    database: Option<Database>,
+    /// When it is opened again; `None` while all is well.
+    retry_at: Option<Instant>,
+    sums: Sums,
 }
 
 /// What would take a walk over the tables to know.
@@ -118,12 +136,8 @@ struct Sums {
     gaps: HashMap<Box<str>, u64>,
 }
 
-impl Tables {
-    /// Opens the file, or makes it.
-    ///
-    /// # Errors
-    /// When it is damaged, another process has it, or the disk fails.
-    pub fn open(path: &Path) -> Result<Self, TableError> {
+impl State {
+    fn open(path: &Path) -> Result<Self, TableError> {
         // Bodies of writes are for their owner alone.
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
         made.map_err(redb::Error::from)?;
@@ -147,22 +161,83 @@ impl Tables {
             let (key, count) = entry?;
             sums.gaps.insert(key.value().into(), count.value());
         }
-        drop(reading);
-        Ok(Self { database, sums: Mutex::new(sums) })
+        Ok(Self { database: Some(database), retry_at: None, sums })
     }
 
-    fn sums(&self) -> MutexGuard<'_, Sums> {
-        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Opens the file again where something failed, once a second at most.
+    fn mend(&mut self, path: &Path) -> Result<(), TableError> {
+        let Some(at) = self.retry_at else { return Ok(()) };
+        if Instant::now() < at {
+            return Err(TableError::Failing);
+        }
+        // Two that are open would wait for each other's locks. The sums stay as they are until they are known again.
+        self.database = None;
+        match Self::open(path) {
+            Ok(opened) => *self = opened,
+            Err(error) => {
+                self.retry_at = Some(Instant::now() + RETRY);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes whether something failed: what is in the file then is known only when it is open again.
+    fn note<T>(&mut self, done: Result<T, TableError>) -> Result<T, TableError> {
+        if let Err(TableError::Redb(_)) = &done {
+            self.retry_at = Some(Instant::now() + RETRY);
+        }
+        done
+    }
+}
+
+impl Tables {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// When it is damaged, another process has it, or the disk fails.
+    pub fn open(path: &Path) -> Result<Self, TableError> {
+        Ok(Self { path: path.to_owned(), state: Mutex::new(State::open(path)?) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the tables and the sums, both or none: where the change fails, both are read anew.
+    fn write<T>(
+        &self,
+        change: impl FnOnce(&WriteTransaction, &mut Sums) -> Result<T, TableError>,
+    ) -> Result<T, TableError> {
+        let mut state = self.state();
+        state.mend(&self.path)?;
+        let State { database: Some(database), sums, .. } = &mut *state else { return Err(TableError::Failing) };
+        let write = || {
+            let begun = database.begin_write()?;
+            let done = change(&begun, sums)?;
+            begun.commit()?;
+            Ok(done)
+        };
+        let done = write();
+        state.note(done)
+    }
+
+    fn reading(&self) -> Result<ReadTransaction, TableError> {
+        let mut state = self.state();
+        state.mend(&self.path)?;
+        let Some(database) = &state.database else { return Err(TableError::Failing) };
+        let begun = database.begin_read().map_err(TableError::from);
+        state.note(begun)
     }
 
     /// Copies parked of a destination.
     pub fn parked_count(&self, destination: &str) -> u64 {
-        self.sums().parked.get(destination).copied().unwrap_or(0)
+        self.state().sums.parked.get(destination).copied().unwrap_or(0)
     }
 
     /// Gaps ever seen of a destination.
     pub fn gap_count(&self, destination: &str) -> u64 {
-        self.sums().gaps.get(destination).copied().unwrap_or(0)
+        self.state().sums.gaps.get(destination).copied().unwrap_or(0)
     }
 
     /// Sets a copy aside; one of the same name is replaced.
@@ -171,18 +246,17 @@ impl Tables {
     /// When there is no room or the disk fails.
     pub fn park(&self, parked: &Parked) -> Result<(), TableError> {
         let bytes = parked.encode();
-        let mut sums = self.sums();
-        if sums.parked.values().sum::<u64>() >= PARKED_MAX || sums.parked_bytes + bytes.len() as u64 > PARKED_BYTES_MAX
-        {
-            return Err(TableError::Full);
-        }
         let key = (&*parked.intent.destination, parked.intent.id.0);
-        let begun = self.database.begin_write()?;
-        let before = begun.open_table(PARKED)?.insert(key, &*bytes)?.map(|before| before.value().len() as u64);
-        begun.commit()?;
-        sums.parked_bytes = (sums.parked_bytes + bytes.len() as u64).saturating_sub(before.unwrap_or(0));
-        *sums.parked.entry(key.0.into()).or_default() += u64::from(before.is_none());
-        Ok(())
+        self.write(|begun, sums| {
+            let (count, sum) = (sums.parked.values().sum::<u64>(), sums.parked_bytes + bytes.len() as u64);
+            if count >= PARKED_MAX || sum > PARKED_BYTES_MAX {
+                return Err(TableError::Full);
+            }
+            let before = begun.open_table(PARKED)?.insert(key, &*bytes)?.map(|before| before.value().len() as u64);
+            sums.parked_bytes = sum.saturating_sub(before.unwrap_or(0));
+            *sums.parked.entry(key.0.into()).or_default() += u64::from(before.is_none());
+            Ok(())
+        })
     }
 
     /// Takes a copy out; says whether it was there.
@@ -190,19 +264,19 @@ impl Tables {
     /// # Errors
     /// When the disk fails.
     pub fn unpark(&self, destination: &str, id: CopyId) -> Result<bool, TableError> {
-        let mut sums = self.sums();
-        if sums.parked.get(destination).is_none_or(|count| *count == 0) {
+        if self.parked_count(destination) == 0 {
             return Ok(false);
         }
-        let begun = self.database.begin_write()?;
-        let before = begun.open_table(PARKED)?.remove((destination, id.0))?.map(|before| before.value().len() as u64);
-        begun.commit()?;
-        let Some(bytes) = before else { return Ok(false) };
-        sums.parked_bytes = sums.parked_bytes.saturating_sub(bytes);
-        if let Some(count) = sums.parked.get_mut(destination) {
-            *count = count.saturating_sub(1);
-        }
-        Ok(true)
+        self.write(|begun, sums| {
+            let mut parked = begun.open_table(PARKED)?;
+            let before = parked.remove((destination, id.0))?.map(|before| before.value().len() as u64);
+            let Some(bytes) = before else { return Ok(false) };
+            sums.parked_bytes = sums.parked_bytes.saturating_sub(bytes);
+            if let Some(count) = sums.parked.get_mut(destination) {
+                *count = count.saturating_sub(1);
+            }
+            Ok(true)
+        })
     }
 
     /// Walks over the parked copies, by destination and name, until `visit` says stop.
@@ -210,7 +284,7 @@ impl Tables {
     /// # Errors
     /// When the disk fails.
     pub fn each_parked(&self, mut visit: impl FnMut(Parked) -> bool) -> Result<(), TableError> {
-        for entry in self.database.begin_read()?.open_table(PARKED)?.iter()? {
+        for entry in self.reading()?.open_table(PARKED)?.iter()? {
             // What another version wrote stays for that one.
             if let Some(parked) = Parked::decode(entry?.1.value())
                 && !visit(parked)
@@ -226,8 +300,8 @@ impl Tables {
     /// # Errors
     /// When the disk fails.
     pub fn parked(&self, id: CopyId) -> Result<Vec<Parked>, TableError> {
-        let names: Vec<Box<str>> = self.sums().parked.keys().cloned().collect();
-        let table = self.database.begin_read()?.open_table(PARKED)?;
+        let names: Vec<Box<str>> = self.state().sums.parked.keys().cloned().collect();
+        let table = self.reading()?.open_table(PARKED)?;
         let mut found = Vec::new();
         for name in &names {
             found.extend(table.get((&**name, id.0))?.and_then(|value| Parked::decode(value.value())));
@@ -240,11 +314,8 @@ impl Tables {
     /// # Errors
     /// When the disk fails.
     pub fn add_gaps(&self, payloads: &[bytes::Bytes]) -> Result<(), TableError> {
-        let mut sums = self.sums();
-        let begun = self.database.begin_write()?;
-        let mut counts = HashMap::new();
-        {
-            let (mut gaps, mut kept) = (begun.open_table(GAPS)?, begun.open_table(GAP_COUNTS)?);
+        self.write(|begun, sums| {
+            let (mut gaps, mut counts) = (begun.open_table(GAPS)?, begun.open_table(GAP_COUNTS)?);
             for payload in payloads {
                 let Ok(gap) = Gap::decode(payload) else { continue };
                 let hash = payload.iter().fold(0, |hash: u64, byte| hash.rotate_left(5) ^ u64::from(*byte));
@@ -252,10 +323,9 @@ impl Tables {
                 if gaps.insert((&*gap.destination, gap.unix_ms, hash), &**payload)?.is_some() {
                     continue;
                 }
-                let count = counts.entry(gap.destination.clone());
-                let count = count.or_insert_with(|| sums.gaps.get(&gap.destination).copied().unwrap_or(0));
+                let count = sums.gaps.entry(gap.destination.clone()).or_default();
                 *count += 1;
-                kept.insert(&*gap.destination, *count)?;
+                counts.insert(&*gap.destination, *count)?;
                 if *count > GAPS_MAX {
                     let range = (&*gap.destination, 0, 0)..=(&*gap.destination, u64::MAX, u64::MAX);
                     let oldest = gaps.range(range)?.next().transpose()?.map(|(key, _)| (key.value().1, key.value().2));
@@ -264,10 +334,8 @@ impl Tables {
                     }
                 }
             }
-        }
-        begun.commit()?;
-        sums.gaps.extend(counts);
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The newest gaps of all destinations, at most `limit` of each.
@@ -275,8 +343,8 @@ impl Tables {
     /// # Errors
     /// When the disk fails.
     pub fn gaps(&self, limit: usize) -> Result<Vec<Gap>, TableError> {
-        let names: Vec<Box<str>> = self.sums().gaps.keys().cloned().collect();
-        let table = self.database.begin_read()?.open_table(GAPS)?;
+        let names: Vec<Box<str>> = self.state().sums.gaps.keys().cloned().collect();
+        let table = self.reading()?.open_table(GAPS)?;
         let mut found = Vec::new();
         for name in &names {
             for entry in table.range((&**name, 0, 0)..=(&**name, u64::MAX, u64::MAX))?.rev().take(limit) {
@@ -291,14 +359,12 @@ impl Tables {
     /// # Errors
     /// When the disk fails.
     pub fn pair_ids(&self, route: &str, here: (&str, &str), there: (&str, &str)) -> Result<(), TableError> {
-        let begun = self.database.begin_write()?;
-        {
+        self.write(|begun, _| {
             let mut ids = begun.open_table(IDS)?;
             ids.insert((route, here.0, there.0, here.1), there.1)?;
             ids.insert((route, there.0, here.0, there.1), here.1)?;
-        }
-        begun.commit()?;
-        Ok(())
+            Ok(())
+        })
     }
 
     /// What the side `to` calls what the side `from` calls `id`; `None` when nothing else is known.
@@ -306,7 +372,7 @@ impl Tables {
     /// # Errors
     /// When the disk fails.
     pub fn id_at(&self, route: &str, from: &str, to: &str, id: &str) -> Result<Option<String>, TableError> {
-        let table = self.database.begin_read()?.open_table(IDS)?;
+        let table = self.reading()?.open_table(IDS)?;
         Ok(table.get((route, from, to, id))?.map(|there| there.value().to_owned()))
     }
 }

@@ -16,6 +16,8 @@ pub struct CopiesFigures {
     pub destinations: Vec<DestinationFigures>,
     /// The journal.
     pub journal: JournalFigures,
+    /// Gap records that wait in memory for room on the disk.
+    pub gaps_waiting: u64,
     /// Copied writes, by what was noted of them.
     pub noted: Vec<(&'static str, u64)>,
 }
@@ -94,6 +96,7 @@ pub(super) fn copies(page: &mut Page, figures: &CopiesFigures) {
             page.sample(names::COPIES_ENDED, "", &[("destination", &one.name), ("how", how)], count);
         }
     }
+    page.single(names::COPIES_GAPS_WAITING, &[], figures.gaps_waiting);
     page.family(names::COPIES_NOTED);
     for (what, count) in &figures.noted {
         page.sample(names::COPIES_NOTED, "", &[("what", what)], count);

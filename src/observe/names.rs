@@ -70,6 +70,7 @@ families! {
     COPIES_BYTES Gauge "banyan_copies_pending_bytes" "Bytes of the waiting copies that the courier has read.";
     COPIES_PARKED Gauge "banyan_copies_parked" "Copies that are set aside for a person.";
     COPIES_GAPS Counter "banyan_copies_gaps_total" "Writes that were served and not copied, over all runs.";
+    COPIES_GAPS_WAITING Gauge "banyan_copies_gaps_waiting" "Gap records that wait in memory for room on the disk.";
     COPIES_PAUSED Gauge "banyan_copies_paused" "1 while the destination lets nobody in (401, 403).";
     COPIES_FAILING Gauge "banyan_copies_failing" "1 while the destination fails and is asked by one copy at a time.";
     COPIES_FAILURES Counter "banyan_copies_failed_attempts_total" "Attempts to deliver a copy that failed.";

@@ -138,7 +138,8 @@ impl Dispatch {
         if !gaps.is_empty()
             && let Err(error) = self.courier.mirror.tables().add_gaps(&gaps)
         {
-            tracing::error!(%error, gaps = gaps.len(), "gaps could not be kept");
+            tracing::error!(%error, gaps = gaps.len(), "the tables do not take gaps: they are tried again");
+            self.courier.mirror.left().keep_for_tables(gaps);
         }
         if self.scan.is_complete() && !was_complete {
             // The workers count what creates of this run have created.
@@ -152,6 +153,9 @@ impl Dispatch {
     }
 
     fn note_low(&self) {
+        if self.courier.mirror.keeps_for_gaps() {
+            return;
+        }
         let position = self.scan.position();
         self.low.set(self.schedule.oldest().map_or(position, |oldest| oldest.min(position)));
     }

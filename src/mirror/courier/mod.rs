@@ -148,6 +148,7 @@ async fn run(plan: Plan) {
         }
     }
     deliveries.trim();
+    courier.mirror.end_gaps();
 }
 
 impl Courier {
@@ -170,6 +171,7 @@ impl Courier {
             // Loading the view here lets go of an old generation, too.
             self.view().pools().for_each(|pool| pool.sweep());
         }
+        self.mirror.bring_gaps(clock::now_ms());
         self.look();
         self.ticks.notify_waiters();
     }

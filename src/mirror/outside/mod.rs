@@ -157,10 +157,11 @@ impl CopiesSource for Mirror {
                 fsync_counts: stats.fsync.counts().into(),
                 fsync_sum_s: stats.fsync.sum_seconds(),
             },
+            gaps_waiting: self.left().waiting() as u64,
             noted: vec![
                 ("kept", counts.intents.load(Relaxed)),
                 ("gap", counts.gaps.load(Relaxed)),
-                ("gap_lost", counts.gaps_lost.load(Relaxed)),
+                ("gap_lost", self.left().lost()),
                 ("loop", counts.loops.load(Relaxed)),
                 ("fenced", counts.fences.load(Relaxed)),
                 ("held_on_its_side", counts.drained.load(Relaxed)),

@@ -40,7 +40,7 @@ fn run(journal: &Journal) -> Told {
         let payload = body(attempts, size(attempts));
         match journal.append(Kind::Intent, attempts, payload, durability).and_then(|ticket| ticket.wait()) {
             Ok(lsn) => told.acknowledged.push((lsn, attempts, durability)),
-            Err(AppendError::Failed(_)) => {
+            Err(AppendError::Failed(_) | AppendError::Full) => {
                 told.refused.push(attempts);
                 std::thread::yield_now();
             }

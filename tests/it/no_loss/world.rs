@@ -1,6 +1,7 @@
 //! The router between two services, with clients that write through it; everything can be killed and comes back.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -178,11 +179,25 @@ impl World {
         targets.into_iter().map(|target| target.trim_start_matches("/items/").to_owned()).collect()
     }
 
+    /// The state directory as the process sees it.
+    pub(crate) fn state(&self) -> PathBuf {
+        format!("/proc/{}/cwd/state", self.router.pid()).into()
+    }
+
+    /// Waits until every gap that was left is in the tables.
+    pub(crate) fn wait_for_gaps(&self) {
+        let deadline = Instant::now() + DRAIN;
+        let figure = |name: &str, labels: &[&str]| self.router.metric(name, labels);
+        while figure("banyan_copies_gaps_total", &[]) < figure("banyan_copies_writes_total", &[r#"what="gap""#]) {
+            assert!(Instant::now() < deadline, "gaps are not kept:\n{}", self.router.logs().join("\n"));
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
     /// Asks the running router by its own command; its state is looked for where the process sees it.
     fn journal(&self, arguments: &[&str]) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
-        let state = format!("/proc/{}/cwd/state", self.router.pid());
-        command.arg("journal").args(arguments).args(["--json", "--limit", "1000", "--state", &state]);
+        command.arg("journal").args(arguments).args(["--json", "--limit", "1000"]).arg("--state").arg(self.state());
         let output = command.current_dir(self.router.directory()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let failed = String::from_utf8_lossy(&output.stderr);
