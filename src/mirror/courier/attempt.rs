@@ -29,6 +29,8 @@ pub(super) async fn attempt(courier: &Rc<Courier>, source: &Source, no_rules: &A
     let rules = view.rules(&intent.route).unwrap_or(no_rules);
     let end = if job.superseded {
         End::Park { reason: "superseded", told: Told::ours("the other side serves what it is about now") }
+    } else if job.covered {
+        End::Settled(Settled::Resolved)
     } else if let Some(pool) = view.pool(&intent.destination) {
         let (mirror, asker) = (&courier.mirror, &courier.asker);
         let attempt =

@@ -48,7 +48,8 @@ pub(super) struct Dispatch {
     breaker: Breaker,
     pace: Pace,
     tasks: JoinSet<(Job, End)>,
-    under_way: HashMap<Id, Job>,
+    /// With how far each covers what is behind it, should it be resolved by a state.
+    under_way: HashMap<Id, (Job, Option<Lsn>)>,
     under_way_bytes: u64,
     /// The count of fences of each lane when the journal was last read to its end.
     fences_read: HashMap<u64, u64>,
@@ -218,6 +219,8 @@ impl Dispatch {
     /// Starts an attempt.
     fn begin(&mut self) {
         let Some(job) = self.schedule.take() else { return };
+        // Before the primary is asked: what it says from now on holds what was known as done until now.
+        let covered_to = self.schedule.covered_to(&job);
         self.under_way_bytes += job.bytes;
         let (courier, source) = (Rc::clone(&self.courier), self.source.clone());
         let task = {
@@ -228,7 +231,7 @@ impl Dispatch {
             }
         };
         let handle = self.tasks.spawn_local(task);
-        self.under_way.insert(handle.id(), job);
+        self.under_way.insert(handle.id(), (job, covered_to));
     }
 
     /// Sees to an attempt that is over.
@@ -237,12 +240,15 @@ impl Dispatch {
             Ok((id, (_, end))) => (id, end),
             Err(error) => (error.id(), End::Unsent { why: format!("the attempt panicked: {error}") }),
         };
-        let Some(job) = self.under_way.remove(&id) else { return };
+        let Some((job, covered_to)) = self.under_way.remove(&id) else { return };
         self.under_way_bytes -= job.bytes;
         if is_sent(&job) {
             for lane in [Some(job.lane), job.lane_created].into_iter().flatten() {
                 self.destination.end(lane);
             }
+        }
+        if let (End::Settled(Settled::Resolved), Some(to)) = (&end, covered_to) {
+            self.schedule.cover(&job, to);
         }
         self.follow(job, end);
         self.note_low();
@@ -254,7 +260,7 @@ impl Dispatch {
         match end {
             End::Settled(how) => {
                 match how {
-                    Settled::Delivered | Settled::Resolved => self.succeeded(),
+                    Settled::Delivered | Settled::Resolved if is_sent(&job) => self.succeeded(),
                     _ => self.unasked(&job),
                 }
                 self.settle(&job, how);
@@ -370,5 +376,5 @@ impl Dispatch {
 
 /// Whether the destination hears of it.
 fn is_sent(job: &Job) -> bool {
-    !job.superseded && job.class != Some(Class::Rejected)
+    !job.superseded && !job.covered && job.class != Some(Class::Rejected)
 }

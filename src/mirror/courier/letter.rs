@@ -80,6 +80,8 @@ impl Writer<'_> {
         for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::RANGE] {
             headers.remove(name);
         }
+        // A state that somebody keeps on the way may be older than what was acknowledged.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         self.question(upstream, Method::GET, target.to_owned(), headers, Bytes::new(), bytes_max)
     }
 

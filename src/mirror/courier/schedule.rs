@@ -4,6 +4,8 @@
 //! A copy stands in the lane of what it is about, in the order of the journal; a create stands in the lane of its path until
 //! what it created is known. Only the head of all its lanes may be sent, so there is one under way a lane.
 
+mod covered;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -53,6 +55,10 @@ pub(super) struct Job {
     pub ended_before: u64,
     /// Its entity has changed sides since: it must not be sent.
     pub superseded: bool,
+    /// A state that was written since holds what it did: it is not sent.
+    pub covered: bool,
+    /// What a state that is read tells of it.
+    shows: covered::Shows,
     /// The write itself, while there is room for it.
     pub intent: Option<Rc<Intent>>,
     /// What it stands in line for: the entity, or a create's path until the entity is known.
@@ -131,6 +137,8 @@ impl Schedule {
             failures: 0,
             ended_before: 0,
             superseded,
+            covered: false,
+            shows: covered::Shows::of(intent),
             intent: None,
             keys: vec![key],
             state: State::Open,
@@ -296,8 +304,8 @@ impl Schedule {
         self.leave_way(job.lsn);
         let Some(known) = self.jobs.get_mut(&job.lsn) else { return };
         // A fence may have come meanwhile.
-        let (superseded, counts_created) = (known.superseded, known.counts_created);
-        *known = Job { superseded, counts_created, state: State::Waiting(at_ms), ..job.clone() };
+        let (superseded, covered, counts_created) = (known.superseded, known.covered, known.counts_created);
+        *known = Job { superseded, covered, counts_created, state: State::Waiting(at_ms), ..job.clone() };
         if superseded || at_ms == 0 {
             known.state = State::Ready;
         } else {

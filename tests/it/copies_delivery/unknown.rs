@@ -22,6 +22,38 @@ fn a_failed_write_that_was_done_is_copied_and_one_that_was_not_is_undone() {
 }
 
 #[test]
+fn what_was_acknowledged_before_the_state_was_read_is_not_done_again() {
+    let (legacy, modern) = (Service::default(), Service::default());
+    legacy.script("PUT /orders/1", &[&status("500 Internal Server Error")]);
+    legacy.script("PATCH /orders/1", &[&ok("{}"), &ok("{}")]);
+    modern.refuse_copies(true);
+    let (primary, copied) = (legacy.start(), modern.start());
+    let router = router(primary.address, copied.address, "");
+    assert_eq!(router.exchange(request("PUT", "/orders/1", r#"{"count":0}"#)).status(), 500);
+    for count in [1, 2] {
+        assert_eq!(router.exchange(request("PATCH", "/orders/1", r#"{"add":1}"#)).status(), 200);
+        legacy.put("/orders/1", &format!(r#"{{"count":{count}}}"#));
+    }
+    // Once a later write is known to the courier, so are those before it.
+    assert_eq!(router.exchange(request("PUT", "/orders/2", "{}")).status(), 200);
+    let asked = |line: &str| copied.requests().iter().filter(|seen| seen.line.starts_with(line)).count();
+    wait_until("a later copy is tried", || asked("PUT /orders/2") > 0);
+    modern.refuse_copies(false);
+    wait_until("the state arrives", || modern.thing("/orders/1").as_deref() == Some(r#"{"count":2}"#));
+    wait_until("nothing is pending", || router.metric("banyan_copies_pending", &[]) == 0.0);
+    assert_eq!(asked("PATCH"), 0);
+    assert_eq!(router.metric("banyan_copies_ended_total", &[r#"how="resolved""#]), 3.0);
+    let reads = primary.requests();
+    let read = reads.iter().find(|seen| seen.line.starts_with("GET /orders/1")).unwrap();
+    assert_eq!(read.field("cache-control"), "no-cache");
+    // What comes later is delivered as ever.
+    legacy.script("PATCH /orders/1", &[&ok("{}")]);
+    modern.script("PATCH /orders/1", &[&ok("{}")]);
+    assert_eq!(router.exchange(request("PATCH", "/orders/1", r#"{"add":1}"#)).status(), 200);
+    wait_until("the next one is sent", || asked("PATCH") == 1);
+}
+
+#[test]
 fn a_create_is_looked_up_by_its_key() {
     let (legacy, modern) = (Service::default(), Service::default());
     let broken = status("500 Internal Server Error");

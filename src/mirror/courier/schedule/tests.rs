@@ -102,6 +102,93 @@ fn what_was_created_waits_for_its_create() {
     assert_eq!((next(&mut schedule, 0), next(&mut schedule, 0)), (Some(2), None));
 }
 
+/// A write whose outcome is unknown, then one after the other of the same entity, each a method with its target and class.
+fn behind_an_unknown(writes: &[(&str, &str, Class)]) -> (Schedule, Job) {
+    let mut schedule = Schedule::default();
+    for (at, (method, target, class)) in (1..).zip([("PATCH", "/a", Class::Unknown)].iter().chain(writes)) {
+        let intent = Intent { method: (*method).into(), ..intent(u128::from(at), Some("a"), target) };
+        schedule.admit(Lsn(at), None, &intent, 1);
+        schedule.outcome(&outcome(u128::from(at), *class, None));
+    }
+    schedule.head(0);
+    let job = schedule.take().unwrap();
+    (schedule, job)
+}
+
+#[test]
+fn what_a_state_holds_is_not_done_again() {
+    use Class::{Acknowledged as Done, Rejected, Unknown};
+    let patch = ("PATCH", "/a", Done);
+    for (writes, wanted) in [
+        (vec![], None),
+        (vec![patch], Some(2)),
+        // What says what is to be goes out again, unless something that adds stands behind it.
+        (vec![("PUT", "/a", Done), ("DELETE", "/a", Done)], None),
+        (vec![("PUT", "/a", Done), patch, ("PUT", "/a", Done)], Some(3)),
+        (vec![patch, ("PATCH", "/a", Rejected), patch], Some(4)),
+        // Behind what is not known, or stands elsewhere, nobody can tell.
+        (vec![patch, ("PUT", "/a", Unknown), patch], Some(2)),
+        (vec![patch, ("PATCH", "/a/lines/1", Done), patch], Some(2)),
+        (vec![("PATCH", "/a?x=y", Done)], None),
+    ] {
+        let (schedule, job) = behind_an_unknown(&writes);
+        assert_eq!(schedule.covered_to(&job).map(|lsn| lsn.0), wanted, "{writes:?}");
+    }
+}
+
+#[test]
+fn a_state_holds_nothing_of_another_primary_or_lane_nor_a_create() {
+    let (mut schedule, job) = behind_an_unknown(&[]);
+    let patch = |id, entity| Intent { method: "PATCH".into(), ..intent(id, Some(entity), "/a") };
+    schedule.admit(Lsn(2), None, &patch(2, "b"), 1);
+    schedule.admit(Lsn(3), None, &Intent { primary: "modern".into(), ..patch(3, "a") }, 1);
+    schedule.admit(Lsn(4), None, &patch(4, "a"), 1);
+    for id in 2..5 {
+        schedule.outcome(&outcome(id, Class::Acknowledged, None));
+    }
+    assert_eq!(schedule.covered_to(&job), None);
+    let (mut schedule, job) = behind_an_unknown(&[]);
+    schedule.admit(Lsn(2), None, &intent(2, None, "/a"), 1);
+    schedule.outcome(&outcome(2, Class::Acknowledged, Some("a")));
+    assert_eq!(schedule.covered_to(&job), None);
+    // What is only accepted may be done later.
+    let (mut schedule, job) = behind_an_unknown(&[]);
+    schedule.admit(Lsn(2), None, &patch(2, "a"), 1);
+    schedule.outcome(&Outcome { status: 202, ..outcome(2, Class::Acknowledged, None) });
+    assert_eq!(schedule.covered_to(&job), None);
+    // What an open write comes to is not in the state for sure.
+    let (mut schedule, job) = behind_an_unknown(&[]);
+    schedule.admit(Lsn(2), None, &patch(2, "a"), 1);
+    assert_eq!(schedule.covered_to(&job), None);
+}
+
+#[test]
+fn what_became_known_after_the_state_was_asked_for_is_sent() {
+    let (mut schedule, job) =
+        behind_an_unknown(&[("PUT", "/a", Class::Acknowledged), ("PATCH", "/a", Class::Acknowledged)]);
+    let to = schedule.covered_to(&job).unwrap();
+    let late = Intent { method: "PATCH".into(), ..intent(4, Some("a"), "/a") };
+    schedule.admit(Lsn(4), None, &late, 1);
+    schedule.outcome(&outcome(4, Class::Acknowledged, None));
+    schedule.cover(&job, to);
+    schedule.end(job.lsn);
+    let mut sent = Vec::new();
+    while schedule.head(0).is_some() {
+        let job = schedule.take().unwrap();
+        sent.push((job.lsn.0, job.covered));
+        schedule.end(job.lsn);
+    }
+    assert_eq!(sent, [(2, true), (3, true), (4, false)]);
+    // A fence that comes meanwhile is stronger: what it keeps back is for a person.
+    let (mut schedule, job) = behind_an_unknown(&[("PATCH", "/a", Class::Acknowledged)]);
+    let to = schedule.covered_to(&job).unwrap();
+    schedule.fence("a", Lsn(9));
+    schedule.cover(&job, to);
+    schedule.end(job.lsn);
+    schedule.head(0);
+    assert!(schedule.take().is_some_and(|job| job.superseded && !job.covered));
+}
+
 #[test]
 fn a_create_comes_before_what_was_under_way_when_its_name_became_known() {
     let mut schedule = Schedule::default();
