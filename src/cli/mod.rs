@@ -14,6 +14,7 @@ mod live;
 mod options;
 mod pin;
 mod reconcile;
+mod reload;
 mod restore;
 mod schema;
 mod serve;
@@ -47,6 +48,7 @@ Examples:
   banyan check --format github          the same, as annotations of a pull request
   banyan explain --url http://shop.example/search -H 'x-user-id: ada'
                                         who serves this request, and why
+  banyan reload                         after an edit: wait until it is in force, or see why it is not
   banyan status --watch                 how the router stands, second by second
   banyan history --limit 5              what changed last, by whom and why
   banyan kill orders-migration --reason '5xx since the deploy'
@@ -105,6 +107,9 @@ enum Command {
     /// Give one variant to whoever has a value of an attribute, in the file or the router.
     #[command(long_about = pin::LONG)]
     Pin(Box<pin::PinArgs>),
+    /// Have the running router look at the files now, and show what came of it.
+    #[command(long_about = reload::LONG)]
+    Reload(reload::ReloadArgs),
     /// Compare both sides of a route, entity by entity, and make the other side equal.
     #[command(long_about = reconcile::LONG)]
     Reconcile(Box<reconcile::ReconcileArgs>),
@@ -138,6 +143,7 @@ pub fn run() -> ExitCode {
         Command::Set(args) => set::run(&args),
         Command::Pin(args) => pin::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Release(args) => restore::release(&args),
         Command::Health(args) => health::run(&args),

@@ -25,6 +25,6 @@ pub(super) fn shrink(flags: usize, routes: usize, options: &Options, previous: O
         }
         let message = format!("there were {before} {what}, now there are {now}");
         let found = Diagnostic::new(Severity::Error, "shrunk", None, message);
-        report.push(found.help("if this is meant, send the router SIGHUP: it then publishes the set all the same"));
+        report.push(found.help("if this is meant, `banyan reload --accept-shrink`, or SIGHUP to the router, publishes the set all the same"));
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::look::Ask;
 use crate::snapshot::Authority;
 
 /// Files that never come to rest are read after this many quiet periods all the same.
@@ -18,8 +19,10 @@ pub(super) type Resolved = HashMap<Authority, Vec<SocketAddr>>;
 pub(super) enum Task {
     /// The kernel told of changes, and the files have been quiet since.
     Changed,
-    /// Somebody asked for a reload.
+    /// A signal, or somebody in the process, asked for a reload.
     Forced,
+    /// Somebody waits for what the files say now.
+    Asked(Vec<Ask>),
     /// Names were resolved.
     Addresses(Resolved),
     /// The time that was waited for has come.
@@ -40,6 +43,7 @@ struct Pending {
     /// When the first and the last change of a burst happened.
     changed: Option<(Instant, Instant)>,
     forced: bool,
+    asks: Vec<Ask>,
     addresses: Option<Resolved>,
     tidy: bool,
     stop: bool,
@@ -64,6 +68,16 @@ impl Mailbox {
         self.wake.notify_one();
     }
 
+    /// Asks for a look that begins after this; nobody answers once the end has come.
+    pub(super) fn ask(&self, ask: Ask) {
+        let mut pending = self.lock();
+        if !pending.stop {
+            pending.asks.push(ask);
+        }
+        drop(pending);
+        self.wake.notify_one();
+    }
+
     /// Hands over what names resolved to; later results replace those that still wait.
     pub(super) fn addresses(&self, resolved: Resolved) {
         self.lock().addresses = Some(resolved);
@@ -77,14 +91,19 @@ impl Mailbox {
     }
 
     pub(super) fn stop(&self) {
-        self.lock().stop = true;
+        let mut pending = self.lock();
+        pending.stop = true;
+        // Whoever waits learns at once that nothing will come.
+        pending.asks.clear();
+        drop(pending);
         self.wake.notify_one();
     }
 
     /// Whether nothing but the clock would make a task.
     pub(super) fn is_idle(&self) -> bool {
         let pending = self.lock();
-        !pending.stop && !pending.forced && pending.changed.is_none() && pending.addresses.is_none()
+        let is_asked = pending.forced || !pending.asks.is_empty();
+        !pending.stop && !is_asked && pending.changed.is_none() && pending.addresses.is_none()
     }
 
     /// Waits for the next task; changes make one when the files are quiet, and not before `rested_at`.
@@ -104,6 +123,22 @@ impl Mailbox {
         }
     }
 
+    /// Waits while files are to stay the same: for `quiet`, and no longer than `asked` once somebody waits for an answer.
+    pub(super) fn rest(&self, quiet: Duration, asked: Duration) {
+        let mut until = Instant::now() + quiet;
+        let mut pending = self.lock();
+        loop {
+            let now = Instant::now();
+            if pending.forced || !pending.asks.is_empty() {
+                until = until.min(now + asked);
+            }
+            if pending.stop || now >= until {
+                return;
+            }
+            pending = self.wake.wait_timeout(pending, until - now).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,6 +153,11 @@ impl Pending {
             self.changed = None;
             return Some(Task::Forced);
         }
+        if !self.asks.is_empty() {
+            // What the kernel has told of by now will be read.
+            self.changed = None;
+            return Some(Task::Asked(std::mem::take(&mut self.asks)));
+        }
         if quiet_at.is_some_and(|at| at <= now) {
             self.changed = None;
             return Some(Task::Changed);
@@ -127,5 +167,48 @@ impl Pending {
         }
         let tidy = std::mem::take(&mut self.tidy);
         (tidy || wake_at <= now).then_some(Task::Tick)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::control::look::Wish;
+
+    fn next(mailbox: &Mailbox) -> Task {
+        let now = Instant::now();
+        mailbox.next(now, Duration::from_secs(60), now)
+    }
+
+    #[test]
+    fn one_look_answers_all_who_asked_before_it_and_covers_what_the_kernel_told() {
+        let mailbox = Mailbox::default();
+        let ask = || mailbox.ask(Ask { wish: Wish::default(), answer: oneshot::channel().0 });
+        mailbox.changed();
+        ask();
+        ask();
+        assert!(matches!(next(&mailbox), Task::Asked(asks) if asks.len() == 2), "without a wait for quiet files");
+        assert!(mailbox.is_idle());
+        // Whoever asks while it looks is answered by another look.
+        ask();
+        assert!(!mailbox.is_idle());
+        assert!(matches!(next(&mailbox), Task::Asked(asks) if asks.len() == 1));
+        assert!(matches!(next(&mailbox), Task::Tick));
+    }
+
+    #[test]
+    fn at_the_end_nobody_waits_for_an_answer() {
+        let mailbox = Mailbox::default();
+        let (answer, mut before) = oneshot::channel();
+        mailbox.ask(Ask { wish: Wish::default(), answer });
+        mailbox.stop();
+        let (answer, mut after) = oneshot::channel();
+        mailbox.ask(Ask { wish: Wish::default(), answer });
+        for receiver in [&mut before, &mut after] {
+            assert_eq!(receiver.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        }
+        assert!(matches!(next(&mailbox), Task::Stop));
     }
 }

@@ -1,6 +1,7 @@
 //! Owns carrying out what operators ask for: in force first, then on disk, and only then acknowledged (promise 5).
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -20,8 +21,10 @@ pub struct Operator(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     pub(super) publications: Arc<Publications>,
     scribe: Arc<Scribe>,
-    mailbox: Arc<Mailbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     resolver: Resolver,
+    /// The latest generation for which the requests of earlier ones were waited for.
+    pub(super) outwaited: AtomicU64,
 }
 
 /// What an order has changed, as far as it is known before the disk answers.
@@ -42,7 +45,7 @@ impl Operator {
         mailbox: Arc<Mailbox>,
         resolver: Resolver,
     ) -> Self {
-        Self(Arc::new(Shared { publications, scribe, mailbox, resolver }))
+        Self(Arc::new(Shared { publications, scribe, mailbox, resolver, outwaited: AtomicU64::new(0) }))
     }
 
     /// Carries out an order.

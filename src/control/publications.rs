@@ -226,6 +226,11 @@ impl Publications {
         self.status.send_modify(|status| status.generation = generation);
     }
 
+    /// Whether a worker or a request still goes by an earlier generation.
+    pub(super) fn is_earlier_under_way(&self) -> bool {
+        self.store.is_replaced_held()
+    }
+
     /// Whether earlier generations may have left something.
     pub(super) fn is_untidy(&self) -> bool {
         self.untidy.load(Ordering::Acquire)

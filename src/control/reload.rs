@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::certificates::Certificates;
 use super::history::{Action, Event, changes};
+use super::look::{Ask, Seen, Wish};
 use super::mailbox::{Mailbox, Resolved, Task};
 use super::overrides::Source;
 use super::publications::Published;
@@ -23,6 +24,8 @@ use crate::tls::NamedFile;
 const SETTLE_MAX: usize = 5;
 /// How often it is looked whether workers have let go of earlier generations; they do within their own tick.
 const TIDY_INTERVAL: Duration = Duration::from_millis(500);
+/// The longest quiet time that is asked of the files while somebody waits for the answer.
+const ASKED_QUIET_MAX: Duration = Duration::from_millis(250);
 /// As good as never.
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -35,6 +38,8 @@ enum Cause {
     Poll,
     /// SIGHUP, or somebody in the process, wants it.
     Request,
+    /// Somebody waits for the answer.
+    Asked,
 }
 
 impl Cause {
@@ -43,8 +48,39 @@ impl Cause {
             Self::Watch => "watch",
             Self::Poll => "poll",
             Self::Request => "request",
+            Self::Asked => "asked",
         }
     }
+}
+
+/// Why the files are looked at, and what is wanted of it.
+struct Occasion {
+    cause: Cause,
+    wish: Wish,
+}
+
+impl From<Cause> for Occasion {
+    fn from(cause: Cause) -> Self {
+        Self { cause, wish: Wish::default() }
+    }
+}
+
+impl Occasion {
+    fn accepts_shrink(&self) -> bool {
+        self.cause == Cause::Request || self.wish.accept_shrink
+    }
+
+    /// Who wanted it, and why something came of it, for the history.
+    fn told(&self, report: &Report) -> (Option<String>, Option<String>) {
+        (self.wish.who.clone(), Some(format!("{}: {}", self.cause.as_str(), report.summary())))
+    }
+}
+
+/// What came of a look.
+struct Looked {
+    result: Reload,
+    /// The set, if it is in force and has no copy yet.
+    unsaved: Option<Set>,
 }
 
 /// Both directories as they were at one moment.
@@ -93,11 +129,12 @@ impl Reloader {
                 watcher.ensure();
             }
             match task {
-                Task::Changed => unsaved = self.reload(Cause::Watch).or(unsaved),
-                Task::Forced => unsaved = self.reload(Cause::Request).or(unsaved),
+                Task::Changed => unsaved = self.reload(&Cause::Watch.into()).unsaved.or(unsaved),
+                Task::Forced => unsaved = self.reload(&Cause::Request.into()).unsaved.or(unsaved),
+                Task::Asked(asks) => unsaved = self.answer(asks).or(unsaved),
                 Task::Addresses(resolved) => self.publish_addresses(resolved),
                 Task::Tick if poll_at <= started => {
-                    unsaved = self.reload(Cause::Poll).or(unsaved);
+                    unsaved = self.reload(&Cause::Poll.into()).unsaved.or(unsaved);
                     poll_at = Instant::now() + if self.poll.is_zero() { YEAR } else { self.poll };
                 }
                 Task::Tick => {
@@ -115,51 +152,83 @@ impl Reloader {
         self.save(unsaved);
     }
 
-    /// Looks at the files; gives the set if it is in force and has no copy yet.
-    fn reload(&mut self, cause: Cause) -> Option<Set> {
+    /// Looks at the files for whoever waits, and tells them what came of it.
+    fn answer(&mut self, asks: Vec<Ask>) -> Option<Set> {
+        let Looked { result, unsaved } = self.reload(&Occasion { cause: Cause::Asked, wish: Wish::of_all(&asks) });
+        let verdict = self.publisher.publications().verdict(None, Duration::ZERO);
+        let (findings, rendered) = (verdict.diagnostics, verdict.rendered);
+        let seen = Seen { result, generation: self.publisher.current().generation, findings, rendered };
+        for ask in asks {
+            // Whoever asked may be gone.
+            let _ = ask.answer.send(seen.clone());
+        }
+        unsaved
+    }
+
+    /// Looks at the files.
+    fn reload(&mut self, occasion: &Occasion) -> Looked {
         // The kernel tells of flags and routes alone.
-        if let Some(certificates) = self.certificates.as_mut().filter(|_| cause != Cause::Watch) {
-            certificates.look(self.debounce);
+        let quiet = self.quiet(occasion.cause);
+        if let Some(certificates) = self.certificates.as_mut().filter(|_| occasion.cause != Cause::Watch) {
+            certificates.look(quiet);
         }
         let started = Instant::now();
         let set = self.read();
-        let renewed = self.named.iter().any(NamedFile::has_changed);
-        if cause != Cause::Request && !renewed && [self.judged, self.in_force].contains(&Some(set.hash)) {
-            self.pass_over(set.hash, cause);
+        if self.is_judged(&set, occasion) {
+            self.pass_over(set.hash, occasion.cause);
+            let result = match self.in_force == Some(set.hash) {
+                false => Reload::Rejected,
+                true if self.publisher.publications().is_held() => Reload::Held,
+                true => Reload::Unchanged,
+            };
             // What the process started from is worth a copy, too.
-            return (self.in_force == Some(set.hash) && self.saved != self.in_force).then_some(set);
+            let is_unsaved = self.in_force == Some(set.hash) && self.saved != self.in_force;
+            return Looked { result, unsaved: is_unsaved.then_some(set) };
         }
-        let (set, outcome) = self.settle(set, cause);
+        let (set, outcome) = self.settle(set, occasion);
         self.judged = Some(set.hash);
         self.named = outcome.named;
         match outcome.draft {
             Some(draft) => {
-                self.publish(draft, &outcome.report, set.hash, cause, started);
-                Some(set)
+                let result = self.publish(draft, &outcome.report, set.hash, occasion, started);
+                Looked { result, unsaved: Some(set) }
             }
             None => {
-                self.reject(&outcome.report, cause);
-                None
+                self.reject(&outcome.report, occasion);
+                Looked { result: Reload::Rejected, unsaved: None }
             }
         }
     }
 
+    /// Whether there is nothing to find out about a set.
+    fn is_judged(&self, set: &Set, Occasion { cause, wish }: &Occasion) -> bool {
+        let is_in_force = self.in_force == Some(set.hash);
+        let is_wanted = *cause == Cause::Request || (wish.judges_again && !is_in_force);
+        let is_known = is_in_force || self.judged == Some(set.hash);
+        is_known && !is_wanted && !self.named.iter().any(NamedFile::has_changed)
+    }
+
+    /// How long files must stay the same to count as finished.
+    fn quiet(&self, cause: Cause) -> Duration {
+        if cause == Cause::Asked { self.debounce.min(ASKED_QUIET_MAX) } else { self.debounce }
+    }
+
     /// Reads and compiles again until there is no doubt that whoever writes has finished.
     ///
-    /// A set that compiles after the kernel has been quiet is sure. One that does not compile, or that a poll met, may
-    /// be half written: it counts only if it stays the same for another quiet period.
-    fn settle(&self, mut set: Set, cause: Cause) -> (Set, Outcome) {
-        let mut outcome = self.compile(&set, cause);
+    /// A set that compiles after the kernel has been quiet is sure. One that does not compile, or that was met at any
+    /// moment, may be half written: it counts only if it stays the same for another quiet period.
+    fn settle(&self, mut set: Set, occasion: &Occasion) -> (Set, Outcome) {
+        let (cause, mut outcome) = (occasion.cause, self.compile(&set, occasion));
         for _ in 0..SETTLE_MAX {
             if cause == Cause::Request || (cause == Cause::Watch && outcome.draft.is_some()) {
                 break;
             }
-            std::thread::sleep(self.debounce);
+            self.mailbox.rest(self.quiet(cause), ASKED_QUIET_MAX);
             let again = self.read();
             if again.hash == set.hash {
                 break;
             }
-            outcome = self.compile(&again, cause);
+            outcome = self.compile(&again, occasion);
             set = again;
         }
         (set, outcome)
@@ -171,11 +240,11 @@ impl Reloader {
         Set { flags, routes, hash }
     }
 
-    fn compile(&self, set: &Set, cause: Cause) -> Outcome {
+    fn compile(&self, set: &Set, occasion: &Occasion) -> Outcome {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let options = compile::Options {
             now_unix_s: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
-            accept_shrink: self.options.accept_shrink || cause == Cause::Request,
+            accept_shrink: self.options.accept_shrink || occasion.accepts_shrink(),
             ..self.options.clone()
         };
         let previous = self.publisher.current();
@@ -196,7 +265,14 @@ impl Reloader {
         }
     }
 
-    fn publish(&mut self, draft: Draft, report: &Report, hash: SetHash, cause: Cause, started: Instant) {
+    fn publish(
+        &mut self,
+        draft: Draft,
+        report: &Report,
+        hash: SetHash,
+        occasion: &Occasion,
+        started: Instant,
+    ) -> Reload {
         let before = self.publisher.current();
         let (was, is) = changes(&before.rules, &draft.rules);
         drop(before);
@@ -208,21 +284,21 @@ impl Reloader {
             Published::InForce(generation) => (Action::Publish, generation),
             Published::Waiting(generation) => (Action::Hold, generation),
         };
-        let why = Some(format!("{}: {}", cause.as_str(), report.summary()));
-        let event = Event { why, before: was, after: is, ..Event::new(action, Source::File, generation) };
+        let (who, why) = occasion.told(report);
+        let event = Event { who, why, before: was, after: is, ..Event::new(action, Source::File, generation) };
         drop(self.scribe.note(event, false));
         let result = if action == Action::Hold { Reload::Held } else { Reload::Published };
         self.publisher.publications().judge(Some(result), report);
         if action == Action::Hold {
             self.hold(generation);
-            return;
+            return result;
         }
         let control = &self.publisher.metrics().control;
         control.published(took);
         control.warnings.set(i64::try_from(report.count(Severity::Warning)).unwrap_or(i64::MAX));
         tracing::info!(
             generation,
-            cause = cause.as_str(),
+            cause = occasion.cause.as_str(),
             flags = control.flags.value(),
             routes = control.routes.value(),
             upstreams = control.upstreams.value(),
@@ -230,7 +306,8 @@ impl Reloader {
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "published"
         );
-        self.publisher.publications().finish(Reload::Published);
+        self.publisher.publications().finish(result);
+        result
     }
 
     /// The files are good, but a restore is in force.
@@ -242,20 +319,20 @@ impl Reloader {
         self.publisher.publications().finish(Reload::Held);
     }
 
-    fn reject(&self, report: &Report, cause: Cause) {
+    fn reject(&self, report: &Report, occasion: &Occasion) {
         log_findings(report);
         let control = &self.publisher.metrics().control;
         control.reload(Reload::Rejected);
         control.stale(true);
         tracing::error!(
             generation = self.publisher.current().generation,
-            cause = cause.as_str(),
+            cause = occasion.cause.as_str(),
             findings = %report.summary(),
             "rejected; the last good generation stays in force"
         );
         let generation = self.publisher.current().generation;
-        let why = Some(format!("{}: {}", cause.as_str(), report.summary()));
-        let event = Event { why, after: findings(report), ..Event::new(Action::Reject, Source::File, generation) };
+        let (who, why) = occasion.told(report);
+        let event = Event { who, why, after: findings(report), ..Event::new(Action::Reject, Source::File, generation) };
         drop(self.scribe.note(event, false));
         self.publisher.publications().judge(Some(Reload::Rejected), report);
         self.publisher.publications().finish(Reload::Rejected);

@@ -272,9 +272,10 @@ impl Worker {
         for (_, watch) in &*self.watches.borrow() {
             watch.sweep(now);
         }
+        // Loading the view here lets a worker without requests let go of an old generation too.
+        let view = self.view();
         if round.is_multiple_of(POOL_SWEEP_TICKS) {
-            // Loading the view here lets a worker without requests let go of an old generation too.
-            for pool in self.view().pools() {
+            for pool in view.pools() {
                 pool.sweep();
             }
         }

@@ -50,6 +50,11 @@ impl Store {
         held
     }
 
+    /// Whether a reader still holds a replaced snapshot.
+    pub fn is_replaced_held(&self) -> bool {
+        self.lock().iter().any(|snapshot| Arc::strong_count(snapshot) > 1)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -57,6 +57,7 @@ mod process;
 mod promises;
 mod reload;
 mod reload_process;
+mod reload_verb;
 mod routing;
 mod routing_models;
 mod routing_oracle;

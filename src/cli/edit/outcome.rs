@@ -163,7 +163,7 @@ impl Shown {
             let _ = writeln!(text, "written: {}", path.display());
         }
         if !self.written.is_empty() {
-            text.push_str("a router that reads these files takes them up by itself\n");
+            text.push_str("a router that reads these files takes them up by itself; `banyan reload` waits for it\n");
         }
     }
 }

@@ -12,6 +12,7 @@ mod once;
 mod query;
 mod reads;
 mod reconcile;
+mod reload;
 mod routes;
 mod tokens;
 mod wishes;
@@ -118,6 +119,7 @@ impl Api {
             Endpoint::CopyOrder(order) => {
                 self.order_copies(order, parameter.unwrap_or_default(), caller, request).await
             }
+            Endpoint::Reload => self.reload(caller, request).await,
             Endpoint::Explain => self.explain(request).await,
             _ if !request.body().is_end_stream() => Err(Problem::body_refused()),
             Endpoint::Events => self.events(),

@@ -66,6 +66,7 @@ impl Api {
             return Err(Problem::unfit(format!("at most {ENTITIES_MAX} entities in one request")));
         }
         let mirror = Arc::clone(self.mirror()?);
+        self.operator.outwait_earlier().await;
         let Reconciled { sides, rules } = sides(&self.operator.in_force(), &route, &from)?;
         let mut asked = Vec::with_capacity(entities.len());
         for entity in &entities {
@@ -115,6 +116,7 @@ impl Api {
     pub(super) async fn list_entities(self: &Arc<Self>, request: Request<Incoming>) -> Result<Answer, Problem> {
         let ListWish { route, from, listing, id } = read(request).await?;
         let mirror = Arc::clone(self.mirror()?);
+        self.operator.outwait_earlier().await;
         let Reconciled { sides, rules } = sides(&self.operator.in_force(), &route, &from)?;
         let mut paths = std::collections::BTreeSet::new();
         for upstream in [&sides.from, &sides.to] {

@@ -20,6 +20,7 @@ pub(super) enum Endpoint {
     CopyOrder(CopyOrder),
     Reconcile,
     ReconcileListing,
+    Reload,
 }
 
 /// What can be read.
@@ -65,6 +66,17 @@ pub(super) enum Write {
     Release,
 }
 
+impl Write {
+    /// Whether it takes something away that lies over the files, so that they come into force.
+    pub(super) fn uncovers_files(self) -> bool {
+        match self {
+            Self::Revive | Self::ReviveAll | Self::Unset | Self::Unpin | Self::Release => true,
+            // A kill waits for nothing (rule A5), nor does what else is laid over the files.
+            Self::Kill | Self::KillAll | Self::Set | Self::Pin | Self::Restore => false,
+        }
+    }
+}
+
 /// A method and a path; a segment in braces stands for any one segment.
 #[derive(Debug)]
 pub(super) struct Route {
@@ -103,6 +115,7 @@ pub(super) const ROUTES: &[Route] = &[
     post("/api/v1/revive-all", Write::ReviveAll),
     post("/api/v1/restore", Write::Restore),
     post("/api/v1/release", Write::Release),
+    Route { method: Method::POST, template: "/api/v1/reload", endpoint: Endpoint::Reload },
     get("/api/v1/journal", Endpoint::Read(Read::Copies(CopyRead::Status))),
     get("/api/v1/journal/parked", Endpoint::Read(Read::Copies(CopyRead::Parked))),
     get("/api/v1/journal/parked/{copy}", Endpoint::Read(Read::Copies(CopyRead::ParkedCopy))),
@@ -143,7 +156,9 @@ impl Endpoint {
     pub(super) fn role(self) -> Role {
         match self {
             Self::Read(_) | Self::Explain | Self::Events => Role::Read,
-            Self::Write(_) | Self::CopyOrder(_) | Self::Reconcile | Self::ReconcileListing => Role::Operate,
+            Self::Write(_) | Self::CopyOrder(_) | Self::Reconcile | Self::ReconcileListing | Self::Reload => {
+                Role::Operate
+            }
         }
     }
 }

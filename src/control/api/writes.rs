@@ -16,6 +16,7 @@ use super::tokens::{Caller, sha256};
 use super::wishes::Wish;
 use super::{Api, Problem, body};
 use crate::control::answer::{self, Answer};
+use crate::control::look::{self, Seen};
 use crate::control::{Durable, Order, Receipt, Refusal, Source};
 
 /// Names the person behind a token.
@@ -34,6 +35,8 @@ struct Sent {
     expected: Option<u64>,
     dry_run: bool,
     once: Option<(Key, Fingerprint)>,
+    /// The look at the files before it, with what came of it.
+    look: Option<Option<Seen>>,
 }
 
 impl Api {
@@ -58,7 +61,9 @@ impl Api {
             ((Arc::clone(&caller.name), key), sha256(&[line.as_bytes(), &body].concat()))
         });
         let order = Order { command, who, why, lasts, source: Source::Command };
-        let (api, sent) = (Arc::clone(self), Sent { order, expected, dry_run, once });
+        // Before it takes one of the seats, which kills need, too.
+        let look = if write.uncovers_files() && !dry_run { Some(self.operator.look_before().await) } else { None };
+        let (api, sent) = (Arc::clone(self), Sent { order, expected, dry_run, once, look });
         let done = self.writes.run(move || api.carry_out(&sent)).await;
         done.unwrap_or_else(|| Err(Problem::internal("the order could not be carried out".to_owned())))
     }
@@ -93,6 +98,8 @@ impl Api {
     fn execute(&self, sent: &Sent) -> Result<Value, Problem> {
         let receipt = self.operator.execute_at(&sent.order, sent.expected).map_err(refused)?;
         let Receipt { generation, changed, before, after, remark, durable, entry } = receipt;
+        let seen = sent.look.as_ref().map(Option::as_ref);
+        let remarks: Vec<_> = seen.and_then(look::remark).into_iter().chain(remark).collect();
         let not_durable_because = match &durable {
             Durable::Yes => None,
             Durable::No(why) => Some(why),
@@ -102,7 +109,8 @@ impl Api {
             "changed": changed,
             "before": before,
             "after": after,
-            "remark": remark,
+            "files": seen.map(|seen| seen.map_or("unknown", |seen| seen.result.as_str())),
+            "remark": (!remarks.is_empty()).then(|| remarks.join("; ")),
             "durable": not_durable_because.is_none(),
             "not_durable_because": not_durable_because,
             "entry": entry,
@@ -120,6 +128,7 @@ impl Api {
             "changed": rehearsal.changed,
             "before": rehearsal.before,
             "after": rehearsal.after,
+            "files": null,
             "remark": null,
             "durable": false,
             "not_durable_because": "a dry run changes nothing",
@@ -147,7 +156,8 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let wrong = || Problem::malformed(format!("Idempotency-Key is 1 to {KEY_BYTES_MAX} visible ASCII characters"));
     let text = value.to_str().map_err(|_| wrong())?;
-    let fits = !text.is_empty() && text.len() <= KEY_BYTES_MAX;
+    // Blanks within would make it a list to some readers and one key to others.
+    let fits = (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(Some(text.to_owned())) } else { Err(wrong()) }
 }
 

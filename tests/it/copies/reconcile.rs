@@ -154,3 +154,51 @@ fn mistakes_are_told() {
     // Nothing is known to differ, so nobody is asked about the side; with something it is.
     assert!(other.status.success() || said.contains("from is one of: legacy, modern"), "{said}");
 }
+
+/// A regression: a write under way since before copying began was neither listed nor copied.
+#[test]
+fn a_write_from_before_copying_began_is_waited_for() {
+    let (begun, held) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(())));
+    let (legacy, modern) = (Service::with(&[("1", r#"{"a":1}"#)]), Service::with(&[]));
+    // Legacy holds writes back until the test lets go.
+    let (shared, is_begun, gate) = (Arc::clone(&legacy.orders), Arc::clone(&begun), Arc::clone(&held));
+    let slow = Origin::start(move |exchange| {
+        while let Some(request) = exchange.request() {
+            let id = request.target().trim_start_matches("/orders").trim_start_matches('/').to_owned();
+            let body = if request.line.starts_with("PUT") {
+                *is_begun.lock().unwrap() = true;
+                drop(gate.lock().unwrap());
+                shared.lock().unwrap().insert(id, request.text());
+                String::new()
+            } else if id.is_empty() {
+                json!(shared.lock().unwrap().keys().collect::<Vec<_>>()).to_string()
+            } else {
+                shared.lock().unwrap()[&id].clone()
+            };
+            let length = body.len();
+            exchange.send(format!(
+                "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+            ));
+        }
+    });
+    let router = migration("off", slow.address, modern.origin.address, "").start();
+    let gate = held.lock().unwrap();
+    std::thread::scope(|scope| {
+        let write = scope.spawn(|| {
+            router.exchange("PUT /orders/2 HTTP/1.1\r\nhost: a.example\r\ncontent-length: 7\r\n\r\n{\"a\":2}").status()
+        });
+        crate::reload::wait_until("the write is under way", || *begun.lock().unwrap());
+        router.edit_flags(&super::flag("dualwrite"));
+        let reloaded = crate::edit_verbs::banyan(router.directory(), &["reload"]);
+        assert_eq!(reloaded.status.code(), Some(0));
+        let reconciled = scope.spawn(|| reconcile(&router, &["--listing", "/orders"]));
+        // It would have listed by then; what it waits for is the write.
+        let asked = slow.requests().len();
+        std::thread::park_timeout(std::time::Duration::from_millis(300));
+        assert_eq!(slow.requests().len(), asked);
+        drop(gate);
+        assert_eq!(write.join().unwrap(), 200);
+        assert_eq!(reconciled.join().unwrap().0, Some(0));
+    });
+    assert_equal_soon(&legacy, &modern);
+}
