@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 NAME, PORT, FILE = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+# So many answers are remembered for writes that come again.
+KEYS_MAX = 1000
 LOCK = threading.Lock()
 STATE = json.loads(FILE.read_text()) if FILE.exists() else {"next": 1, "orders": {}, "keys": {}}
 
@@ -59,6 +61,8 @@ class Orders(BaseHTTPRequestHandler):
                 known = change(body)
                 if key:
                     STATE["keys"][key] = known
+                    while len(STATE["keys"]) > KEYS_MAX:
+                        del STATE["keys"][next(iter(STATE["keys"]))]
                 keep()
         self.answer(*known)
 

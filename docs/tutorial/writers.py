@@ -12,6 +12,8 @@ import threading
 import time
 from urllib.parse import urlparse
 
+# So many orders a client keeps: what is compared stays small, however long the clients run.
+OWN_MAX = 30
 ADDRESS = urlparse(sys.argv[1]).netloc
 STOP = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: STOP.set())
@@ -22,7 +24,7 @@ LOCK = threading.Lock()
 
 def client(user):
     chance = random.Random(user)
-    connection = http.client.HTTPConnection(ADDRESS, timeout=10)
+    connection = http.client.HTTPConnection(ADDRESS, timeout=60)
     own = []
 
     def ask(method, path, body=None):
@@ -39,7 +41,9 @@ def client(user):
 
     while not STOP.is_set():
         what = chance.random()
-        if not own or what < 0.3:
+        if len(own) > OWN_MAX:
+            ask("DELETE", f"/api/orders/{own.pop(chance.randrange(len(own)))}")
+        elif not own or what < 0.3:
             answer = ask("POST", "/api/orders", {"item": chance.choice("abcdef"), "count": 1})
             own.append(answer.getheader("Location").rsplit("/", 1)[1])
         elif what < 0.6:
