@@ -29,6 +29,8 @@ pub struct Upstream {
     pub connections_max: u32,
     /// The most requests at the same time, over all workers; 0 is no limit.
     pub requests_max: u32,
+    /// How fast copies of writes are delivered to it.
+    pub copies: CopyPace,
     /// How its endpoints are asked whether they are well; without it only requests tell.
     pub health: Option<HealthCheck>,
     /// When an endpoint that fails requests is left alone.
@@ -105,6 +107,21 @@ pub struct HealthCheck {
     pub unhealthy_after: u32,
     /// The statuses that pass.
     pub expect_status: RangeInclusive<u16>,
+}
+
+/// Says how fast copies of writes are delivered to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyPace {
+    /// Copies a second while a backlog is worked off.
+    pub per_s_max: u32,
+    /// Attempts under way at the same time.
+    pub in_flight_max: u32,
+}
+
+impl Default for CopyPace {
+    fn default() -> Self {
+        Self { per_s_max: 500, in_flight_max: 32 }
+    }
 }
 
 /// Says when an endpoint is left alone because requests to it fail.

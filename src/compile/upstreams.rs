@@ -10,7 +10,7 @@ use super::client_tls::ClientFiles;
 use super::{Options, endpoint, health, protocol};
 use crate::config::{Diagnostic, Report, RewriteDoc, Text, UpstreamDoc};
 use crate::snapshot::Snapshot;
-use crate::upstream::{Endpoint, Rewrite, Timeouts, Upstream, UpstreamId};
+use crate::upstream::{CopyPace, Endpoint, Rewrite, Timeouts, Upstream, UpstreamId};
 
 /// The objective of an upstream that names none.
 const SLO_P99_MS: u32 = 500;
@@ -81,7 +81,7 @@ fn upstream(
     let endpoints = endpoints(doc, options, known, report)?;
     let spoken = spoken?;
     let tls = files.compile(doc, spoken.alpn, report)?;
-    let default = Timeouts::default();
+    let (default, pace) = (Timeouts::default(), CopyPace::default());
     Some(Upstream {
         name: doc.name.text.clone(),
         endpoints,
@@ -95,6 +95,10 @@ fn upstream(
         slo_p99_ms: doc.slo_p99_ms.unwrap_or(SLO_P99_MS),
         connections_max: doc.connections_max.unwrap_or(CONNECTIONS_MAX),
         requests_max: doc.requests_max.unwrap_or(0),
+        copies: CopyPace {
+            per_s_max: doc.copies.per_s_max.unwrap_or(pace.per_s_max),
+            in_flight_max: doc.copies.in_flight_max.unwrap_or(pace.in_flight_max),
+        },
         health: health.flatten(),
         ejection,
         slow_start_ms: doc.slow_start_ms.unwrap_or(0),

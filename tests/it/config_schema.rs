@@ -107,6 +107,9 @@ fn broken_route_files_are_not_valid() {
         &upstream("endpoints: [\"a:1\"], all_unhealthy: hide"),
         &upstream("endpoints: [\"a:1\"], eject_share_max_percent: 0"),
         &upstream("endpoints: [\"a:1\"], requests_max: 0"),
+        &upstream("endpoints: [\"a:1\"], copies: {per_s_max: 0}"),
+        &upstream("endpoints: [\"a:1\"], copies: {in_flight_max: 1025}"),
+        &upstream("endpoints: [\"a:1\"], copies: {mode: strict}"),
         &route("upstream: a, overflow: fallback"),
         &route("migration: {legacy: a, modern: b}, flag: f, overflow: legacy"),
         &route("flag: f"),
@@ -129,6 +132,7 @@ fn broken_route_files_are_not_valid() {
         ),
         route("migration: {legacy: a, modern: b}, flag: f, fallback: dualwrite, body_bytes_max: 1"),
         route("migration: {legacy: a, modern: b}, flag: f, overflow: fallback"),
+        upstream("endpoints: [\"a:1\"], copies: {per_s_max: 1, in_flight_max: 1024}"),
         upstream(
             "endpoints: [\"a:1\"], health: {path: /, host: a, expect_status: 204}, requests_max: 1, all_unhealthy: refuse",
         ),

@@ -3,6 +3,7 @@
 mod creates;
 mod failures;
 mod operators;
+mod pace;
 mod restarts;
 mod switches;
 mod unknown;

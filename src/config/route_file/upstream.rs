@@ -43,6 +43,8 @@ pub struct UpstreamDoc {
     pub slow_start_ms: Option<u32>,
     /// `requests_max`, of all workers.
     pub requests_max: Option<u32>,
+    /// `copies`.
+    pub copies: CopyPaceDoc,
     /// `all_unhealthy`.
     pub all_unhealthy: Option<Text>,
     /// `allow_public`.
@@ -55,6 +57,15 @@ pub struct UpstreamDoc {
     pub tls: Option<TlsDoc>,
     /// `health`.
     pub health: Option<HealthDoc>,
+}
+
+/// `copies:` as written.
+#[derive(Debug, Default)]
+pub struct CopyPaceDoc {
+    /// `per_s_max`.
+    pub per_s_max: Option<u32>,
+    /// `in_flight_max`.
+    pub in_flight_max: Option<u32>,
 }
 
 /// `health:` as written.
@@ -133,12 +144,23 @@ pub(super) fn read(name: &Node, node: &Node, report: &mut Report) -> Option<Upst
         eject_on_5xx: fields.boolean("eject_on_5xx", report).unwrap_or(false),
         slow_start_ms: fields.number32("slow_start_ms", 0..=HOUR_MS, report),
         requests_max: fields.number32("requests_max", 1..=1_000_000, report),
+        copies: fields.node("copies").and_then(|node| copies(node, report)).unwrap_or_default(),
         all_unhealthy: fields.text("all_unhealthy", report),
         allow_public: fields.boolean("allow_public", report).unwrap_or(false),
         version_key: fields.boolean("version_key", report).unwrap_or(false),
         rewrite: fields.node("rewrite").and_then(|node| rewrite(node, report)).unwrap_or_default(),
         tls: fields.node("tls").and_then(|node| tls(node, report)),
         health: fields.node("health").and_then(|node| health(node, report)),
+    };
+    fields.close(report);
+    Some(doc)
+}
+
+fn copies(node: &Node, report: &mut Report) -> Option<CopyPaceDoc> {
+    let mut fields = Fields::open(node, "copies", report)?;
+    let doc = CopyPaceDoc {
+        per_s_max: fields.number32("per_s_max", 1..=1_000_000, report),
+        in_flight_max: fields.number32("in_flight_max", 1..=1_024, report),
     };
     fields.close(report);
     Some(doc)

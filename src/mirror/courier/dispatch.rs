@@ -24,13 +24,10 @@ use crate::mirror::destination::Destination;
 use crate::mirror::record::{Class, Settled, Settlement};
 use crate::route::PathTemplate;
 use crate::snapshot::CopyRules;
+use crate::upstream::CopyPace;
 
-/// Attempts under way at the same time.
-const IN_FLIGHT_MAX: usize = 32;
 /// Bytes of bodies that they may hold together; one copy may always go.
 const IN_FLIGHT_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Copies a second while a backlog is worked off.
-const PER_S_MAX: u32 = 500;
 /// What has waited longer is a backlog, in milliseconds.
 const BACKLOG_MS: u64 = 1_000;
 /// Before the next try of what could not be sent for a reason of our own, in milliseconds.
@@ -47,6 +44,7 @@ pub(super) struct Dispatch {
     schedule: Schedule,
     breaker: Breaker,
     pace: Pace,
+    in_flight_max: usize,
     tasks: JoinSet<(Job, End)>,
     /// With how far each covers what is behind it, should it be resolved by a state.
     under_way: HashMap<Id, (Job, Option<Lsn>)>,
@@ -87,7 +85,8 @@ impl Dispatch {
             scan,
             schedule,
             breaker: Breaker::default(),
-            pace: Pace::new(PER_S_MAX),
+            pace: Pace::new(CopyPace::default().per_s_max),
+            in_flight_max: CopyPace::default().in_flight_max as usize,
             tasks: JoinSet::new(),
             under_way: HashMap::new(),
             under_way_bytes: 0,
@@ -166,6 +165,12 @@ impl Dispatch {
         if self.courier.mirror.board().take_resumed(&self.destination.name) {
             self.breaker.hurry();
         }
+        // As the files have it now; one that they no longer name keeps what it had.
+        if let Some(pool) = self.courier.view().pool(&self.destination.name) {
+            let CopyPace { per_s_max, in_flight_max } = pool.upstream().copies;
+            self.pace.set(per_s_max);
+            self.in_flight_max = in_flight_max as usize;
+        }
         loop {
             match self.may_begin() {
                 May::Begin => self.begin(),
@@ -177,7 +182,7 @@ impl Dispatch {
 
     fn may_begin(&mut self) -> May {
         let now_ms = clock::now_ms();
-        if !self.scan.is_complete() || self.tasks.len() >= IN_FLIGHT_MAX {
+        if !self.scan.is_complete() || self.tasks.len() >= self.in_flight_max {
             return May::Not;
         }
         let Some(job) = self.schedule.head(now_ms) else { return May::Not };

@@ -164,6 +164,11 @@ impl Pace {
         Self { per_s_max, tokens: 0, at_ms: 0 }
     }
 
+    /// Goes on at another pace.
+    pub(super) fn set(&mut self, per_s_max: u32) {
+        self.per_s_max = per_s_max;
+    }
+
     /// Whether one more may go now; it is taken for gone.
     pub(super) fn admits(&mut self, now_ms: u64) -> bool {
         let rate = u64::from(self.per_s_max);

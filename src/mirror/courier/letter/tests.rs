@@ -7,7 +7,7 @@ use crate::mirror::KEY_BYTES;
 use crate::mirror::record::{Body, CopyId};
 use crate::route::PathTemplate;
 use crate::snapshot::{EntityPart, EntityRule, Naming};
-use crate::upstream::{AllUnhealthy, Ejection, Endpoint, Protocol, Rewrite, Timeouts};
+use crate::upstream::{AllUnhealthy, CopyPace, Ejection, Endpoint, Protocol, Rewrite, Timeouts};
 
 fn upstream(rewrite: Rewrite) -> Upstream {
     let endpoint =
@@ -19,6 +19,7 @@ fn upstream(rewrite: Rewrite) -> Upstream {
         slo_p99_ms: 0,
         connections_max: 1,
         requests_max: 0,
+        copies: CopyPace::default(),
         health: None,
         ejection: Ejection::default(),
         slow_start_ms: 0,
