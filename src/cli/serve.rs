@@ -154,7 +154,8 @@ impl Router {
             phases: lifecycle.subscribe(),
         });
         let courier = courier.map(courier::start).transpose()?;
-        let plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
+        let mut plan = control_plan(settings, in_force, &sockets, &store, &metrics, &lifecycle)?;
+        plan.options.keeps_nothing = mirror.is_none();
         let control = control::start(ControlPlan { health, tls, named, findings, standing, mirror, ..plan })?;
         if let Some(successor) = successor {
             successor.tell_serving().map_err(StartError::TakeOver)?;

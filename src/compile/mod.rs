@@ -48,6 +48,8 @@ pub struct Options {
     pub accept_shrink: bool,
     /// The directory that the route files are a copy of; paths in them are seen from there.
     pub copied_from: Option<PathBuf>,
+    /// Whether this router keeps no writes, so that no route can insist on it.
+    pub keeps_nothing: bool,
 }
 
 /// What compiling gave.
@@ -92,7 +94,7 @@ pub fn compile(flags: &FileSet, routes: &FileSet, options: &Options, previous: O
     let identity = identity::compile(&documents, &mut report);
     let mut files = ClientFiles::new(&routes.dir, options);
     let upstreams = upstreams::compile(&documents.upstreams, options, &mut files, previous, &mut report);
-    let names = routes::Names::new(&flags, &flag_nodes, &documents.upstreams, &upstreams, incomplete);
+    let names = routes::Names::new(&flags, &flag_nodes, &documents.upstreams, &upstreams, incomplete, options);
     let compiled = routes::compile(&documents.routes, &names, &mut report);
     // A route that could not be read may use what seems unused.
     if !report.has_errors() {

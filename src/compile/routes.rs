@@ -4,15 +4,15 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::copies;
 use super::flags::FlagSet;
 use super::legs::{LegBook, compile as compile_choice};
 use super::matcher;
 use super::upstreams::Upstreams;
+use super::{Options, copies};
 use crate::config::{Diagnostic, Node, Place, Report, RouteDoc, Text, UpstreamDoc, did_you_mean};
 use crate::flag::{Flag, FlagId};
 use crate::route::{PathTemplate, RouteTable};
-use crate::snapshot::{Choice, CopyRules, Leg, LegLabels, Route};
+use crate::snapshot::{Choice, CopyRules, JournalOverflow, Leg, LegLabels, Route};
 use crate::upstream::{AllUnhealthy, Protocol, UpstreamId};
 
 /// How many unknown names get a suggestion: looking for one costs as much as there are names.
@@ -29,6 +29,8 @@ pub(super) struct Names<'a> {
     suggestions: Cell<u32>,
     /// A flag file could not be read.
     flags_incomplete: bool,
+    /// This router keeps no writes for their copies.
+    keeps_nothing: bool,
 }
 
 impl<'a> Names<'a> {
@@ -38,6 +40,7 @@ impl<'a> Names<'a> {
         upstream_docs: &'a [UpstreamDoc],
         upstreams: &'a Upstreams,
         flags_incomplete: bool,
+        options: &Options,
     ) -> Self {
         let declared = flag_nodes.iter().filter_map(|node| node.key("flags")?.as_map()).flatten();
         Self {
@@ -47,6 +50,7 @@ impl<'a> Names<'a> {
             declared_upstreams: upstream_docs.iter().map(|doc| &*doc.name.text).collect(),
             suggestions: Cell::new(SUGGESTIONS_MAX),
             flags_incomplete,
+            keeps_nothing: options.keeps_nothing,
         }
     }
 
@@ -122,7 +126,7 @@ pub(super) fn compile(
         let choice = compile_choice(doc, &mut book, report);
         if let (Some(matcher), Some(choice)) = (matcher, choice) {
             websocket_over_http2(doc, &choice, names, report);
-            let copies = copy_rules(doc, &choice, &matcher.path, report);
+            let copies = copy_rules(doc, &choice, &matcher.path, names.keeps_nothing, report);
             let route = Route {
                 copies,
                 name: doc.name.text.clone(),
@@ -152,7 +156,13 @@ pub(super) fn compile(
 }
 
 /// How the writes of a route are copied; `None` where no leg copies any.
-fn copy_rules(doc: &RouteDoc, choice: &Choice, path: &PathTemplate, report: &mut Report) -> Option<Arc<CopyRules>> {
+fn copy_rules(
+    doc: &RouteDoc,
+    choice: &Choice,
+    path: &PathTemplate,
+    keeps_nothing: bool,
+    report: &mut Report,
+) -> Option<Arc<CopyRules>> {
     let copies = legs(choice).iter().any(|leg| leg.copy_to.is_some());
     if let (false, Some(written)) = (copies, &doc.copies) {
         let message = format!("the route `{}` copies no writes", doc.name.text);
@@ -160,6 +170,13 @@ fn copy_rules(doc: &RouteDoc, choice: &Choice, path: &PathTemplate, report: &mut
         report.push(Diagnostic::warning("useless-copies", &written.place, message).help(help));
     }
     let rules = copies::compile(doc.copies.as_ref(), path, report);
+    let insists = doc.copies.as_ref().and_then(|written| written.overflow.as_ref());
+    let insists = insists.filter(|_| copies && keeps_nothing && rules.overflow == JournalOverflow::FailClosed);
+    if let Some(insists) = insists {
+        let message = format!("the route `{}` insists on copies, and this router keeps none", doc.name.text);
+        let help = "start the router with a state directory that it can write to (its log says what failed), or leave `overflow` at `shed`";
+        report.push(Diagnostic::error("keeps-nothing", &insists.place, message).help(help));
+    }
     copies.then(|| Arc::new(rules))
 }
 

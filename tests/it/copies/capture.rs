@@ -1,5 +1,7 @@
 //! What of a write is kept for its copy, and what the client and the primary notice of it: nothing but a key.
 
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use banyan::mirror::{Body, Class};
@@ -266,4 +268,39 @@ fn a_router_without_copies_keeps_no_segment() {
     let files = std::fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
     let bytes: u64 = files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum();
     assert!(bytes < 4096, "{bytes} bytes");
+}
+
+#[test]
+fn a_route_that_insists_is_refused_by_a_router_that_keeps_nothing_whenever_it_comes() {
+    let legacy = Origin::ok();
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let files = |copies: &str| super::routes(legacy.address, legacy.address, copies);
+    for (folder, text) in [("flags", super::flag("dualwrite")), ("routes", files(""))] {
+        std::fs::create_dir(directory.path().join(folder)).unwrap();
+        std::fs::write(directory.path().join(folder).join("test.yaml"), text).unwrap();
+    }
+    // A file where the journals should be.
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    std::fs::write(directory.path().join("state/journal"), "").unwrap();
+    let serve = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+        command
+    };
+    let mut router = Router::run(serve(), Arc::clone(&directory));
+    let put = "PUT /orders/1 HTTP/1.1\r\nhost: a.example\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(router.exchange(put).status(), 200);
+    router.edit_routes(&files("overflow: fail_closed"));
+    router.wait_for_metric("banyan_config_reloads_total", &[r#"result="rejected""#], 1.0);
+    router.wait_for_log("why it is refused", |line| {
+        line.contains("routes/test.yaml:9:") && line.contains("insists on copies") && line.contains("state directory")
+    });
+    // What is in force goes on, and what sheds is taken.
+    assert_eq!(router.exchange(put).status(), 200);
+    router.edit_routes(&files("overflow: shed, mode: strict"));
+    router.wait_for_metric("banyan_config_generation", &[], 2.0);
+    drop(router);
+    std::fs::write(directory.path().join("routes/test.yaml"), files("overflow: fail_closed")).unwrap();
+    let output = serve().current_dir(directory.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "at the start it is refused, too");
 }
