@@ -35,4 +35,4 @@ pub use record::{
     Body, Class, CopyId, Fence, Gap, Intent, Outcome, Settled, Settlement, destination as destination_of, lane,
 };
 pub use shared::{Counts, Mirror, MirrorPlan};
-pub use tables::{GAPS_MAX, PARKED_BYTES_MAX, PARKED_MAX, Parked, Story, TableError, Tables};
+pub use tables::{GAPS_MAX, PARKED_BYTES_MAX, PARKED_MAX, Page, Parked, Position, Story, TableError, Tables};

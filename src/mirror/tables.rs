@@ -1,6 +1,8 @@
 //! Owns the side tables of the journal: parked copies, gaps, and the map of ids. Every change is durable when it returns, and every
 //! call blocks the thread for a disk.
 
+mod walk;
+
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,6 +17,8 @@ use redb::{
 use serde::{Deserialize, Serialize};
 
 use super::record::{CopyId, Gap, Intent};
+
+pub use walk::{Page, Position};
 
 /// Copies of writes that are set aside, by destination and name: the story as JSON behind its length, then the intent.
 const PARKED: TableDefinition<'_, (&str, u128), &[u8]> = TableDefinition::new("parked");

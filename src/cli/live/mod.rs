@@ -20,7 +20,7 @@ use crate::config::Format;
 use crate::control::{ADMIN_SOCKET_FILE, ADMIN_TOKEN_FILE};
 
 pub(super) use laying::LiveArgs;
-pub(super) use order::Order;
+pub(super) use order::{Order, escaped};
 
 /// Where a router listens that was told nothing else.
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);

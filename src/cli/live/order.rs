@@ -22,15 +22,19 @@ pub(in crate::cli) struct Order {
     pub(in crate::cli) dry_run: bool,
 }
 
+/// A text as it may stand in a path or a query.
+pub(in crate::cli) fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |text, byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => text + &char::from(byte).to_string(),
+        // A dot, too: a key of dots would be a step in the path.
+        _ => format!("{text}%{byte:02X}"),
+    })
+}
+
 impl Order {
     /// The path of a flag's verb; whatever a key holds stays one segment.
     pub(in crate::cli) fn path(flag: &str, verb: &str) -> String {
-        let escaped = flag.bytes().fold(String::new(), |text, byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => text + &char::from(byte).to_string(),
-            // A dot, too: a key of dots would be a step in the path.
-            _ => format!("{text}%{byte:02X}"),
-        });
-        format!("flags/{escaped}/{verb}")
+        format!("flags/{}/{verb}", escaped(flag))
     }
 
     /// Gives the order.

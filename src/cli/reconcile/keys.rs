@@ -7,10 +7,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{ReconcileArgs, ask};
-use crate::cli::live::Client;
+use crate::cli::live::{Client, escaped};
 
 /// The largest file of keys in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Gaps and parked copies that are asked for at once.
+const PAGE: u32 = 1_000;
 
 /// Ids or paths, each once, in an order that is the same in each run.
 #[derive(Debug)]
@@ -50,14 +53,20 @@ fn lines(file: &Path) -> Result<BTreeSet<String>, String> {
 /// The paths of gaps and parked copies of the route.
 fn known(args: &ReconcileArgs, client: &Client) -> Result<BTreeSet<String>, String> {
     let mut found = BTreeSet::new();
-    for (path, list) in [("/api/v1/journal/gaps?limit=1000", "gaps"), ("/api/v1/journal/parked?limit=1000", "parked")] {
-        let reply = client.get(path).map_err(|error| error.to_string())?;
-        if !reply.is_done() {
-            return Err(reply.why());
+    for list in ["gaps", "parked"] {
+        let mut after = Some("start".to_owned());
+        while let Some(place) = after {
+            let path = format!("/api/v1/journal/{list}?limit={PAGE}&after={}", escaped(&place));
+            let reply = client.get(&path).map_err(|error| error.to_string())?;
+            if !reply.is_done() {
+                return Err(reply.why());
+            }
+            let entries = reply.body[list].as_array().into_iter().flatten();
+            let of_route = entries.filter(|entry| entry["route"] == args.route.as_str() && !entry["entity"].is_null());
+            found.extend(of_route.filter_map(|entry| Some(entry["target"].as_str()?.split('?').next()?.to_owned())));
+            // An older router answers as if it had not been asked for pages, or not at all.
+            after = reply.body["next"].as_str().map(str::to_owned);
         }
-        let entries = reply.body[list].as_array().into_iter().flatten();
-        let of_route = entries.filter(|entry| entry["route"] == args.route.as_str() && !entry["entity"].is_null());
-        found.extend(of_route.filter_map(|entry| Some(entry["target"].as_str()?.split('?').next()?.to_owned())));
     }
     Ok(found)
 }

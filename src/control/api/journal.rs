@@ -14,7 +14,7 @@ use super::tokens::Caller;
 use super::{Api, Problem, body, writes};
 use crate::control::answer::{self, Answer};
 use crate::control::history::Action;
-use crate::mirror::{self, Edit, Mirror, OrderError, TableError, Which};
+use crate::mirror::{self, Edit, Mirror, OrderError, Position, TableError, Which};
 
 /// Entries of one answer, at most.
 const LIMIT_MAX: u64 = 1_000;
@@ -41,8 +41,8 @@ impl CopyRead {
     pub(super) fn known(self) -> &'static [&'static str] {
         match self {
             Self::Status | Self::ParkedCopy => &[],
-            Self::Parked => &["group", "limit"],
-            Self::Gaps => &["limit"],
+            Self::Parked => &["group", "limit", "after"],
+            Self::Gaps => &["limit", "after"],
         }
     }
 }
@@ -53,14 +53,23 @@ impl Api {
         let mirror = self.mirror()?;
         let limit = query.number("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let shown = match what {
-            CopyRead::Status => serde_json::to_value(mirror.status()),
-            CopyRead::Parked => {
+        let after = query.text("after").map(position).transpose()?;
+        let shown = match (what, after) {
+            (CopyRead::Parked, Some(after)) => {
+                let (parked, next) = mirror.parked_behind(&after, limit).map_err(failed)?;
+                Ok(json!({"groups": [], "parked": parked, "next": next.map(|next| next.to_text())}))
+            }
+            (CopyRead::Gaps, Some(after)) => {
+                let (gaps, next) = mirror.gaps_behind(&after, limit).map_err(failed)?;
+                Ok(json!({"gaps": gaps, "next": next.map(|next| next.to_text())}))
+            }
+            (CopyRead::Status, _) => serde_json::to_value(mirror.status()),
+            (CopyRead::Parked, None) => {
                 let groups = mirror.parked_groups().map_err(failed)?;
                 let parked = mirror.parked_list(query.text("group"), limit).map_err(failed)?;
                 Ok(json!({"groups": groups, "parked": parked}))
             }
-            CopyRead::ParkedCopy => {
+            (CopyRead::ParkedCopy, _) => {
                 let id = mirror::id_of(name).ok_or_else(|| absent(name))?;
                 let copies = mirror.parked_copies(id).map_err(failed)?;
                 if copies.is_empty() {
@@ -68,7 +77,7 @@ impl Api {
                 }
                 Ok(json!({"copies": copies}))
             }
-            CopyRead::Gaps => Ok(json!({"gaps": mirror.gaps(limit).map_err(failed)?})),
+            (CopyRead::Gaps, None) => Ok(json!({"gaps": mirror.gaps(limit).map_err(failed)?})),
         };
         shown.map_err(|error| Problem::internal(error.to_string()))
     }
@@ -119,6 +128,12 @@ impl Api {
     pub(super) fn mirror(&self) -> Result<&Arc<Mirror>, Problem> {
         self.mirror.as_ref().ok_or_else(|| Problem::absent("this router copies no writes".to_owned()))
     }
+}
+
+/// Where a walk goes on.
+fn position(text: &str) -> Result<Position, Problem> {
+    Position::of_text(text)
+        .ok_or_else(|| Problem::malformed("`after` is `start`, or the `next` of the answer before".to_owned()))
 }
 
 fn absent(name: &str) -> Problem {

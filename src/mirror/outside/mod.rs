@@ -11,7 +11,7 @@ use super::destination::Destination;
 use super::kept;
 use super::record::{Body, CopyId, Gap};
 use super::shared::Mirror;
-use super::tables::{Parked, TableError};
+use super::tables::{Page, Parked, Position, TableError};
 use crate::journal::{BOUNDS_SECONDS, Histogram};
 use crate::observe::{CopiesFigures, CopiesSource, DestinationFigures, JournalFigures};
 
@@ -119,11 +119,25 @@ impl Mirror {
     /// # Errors
     /// When the tables fail.
     pub fn gaps(&self, limit: usize) -> Result<Vec<GapEntry>, TableError> {
-        let gap = |gap: Gap| {
-            let Gap { destination, route, entity, method, target, reason, unix_ms } = gap;
-            GapEntry { destination, route, entity, method, target, reason, unix_ms }
-        };
-        Ok(self.tables().gaps(limit)?.into_iter().map(gap).collect())
+        Ok(self.tables().gaps(limit)?.into_iter().map(gap_entry).collect())
+    }
+
+    /// The gaps behind a place of a walk over all. Blocks.
+    ///
+    /// # Errors
+    /// When the tables fail.
+    pub fn gaps_behind(&self, position: &Position, limit: usize) -> Result<Page<GapEntry>, TableError> {
+        let (gaps, next) = self.tables().gaps_behind(position, limit)?;
+        Ok((gaps.into_iter().map(gap_entry).collect(), next))
+    }
+
+    /// The parked copies behind a place of a walk over all. Blocks.
+    ///
+    /// # Errors
+    /// When the tables fail.
+    pub fn parked_behind(&self, position: &Position, limit: usize) -> Result<Page<ParkedEntry>, TableError> {
+        let (parked, next) = self.tables().parked_behind(position, limit)?;
+        Ok((parked.iter().map(entry).collect(), next))
     }
 }
 
@@ -178,6 +192,11 @@ pub fn name_of(id: CopyId) -> String {
 /// Reads a copy's name.
 pub fn id_of(name: &str) -> Option<CopyId> {
     u128::from_str_radix(name, 16).ok().filter(|_| name.len() == 32).map(CopyId)
+}
+
+fn gap_entry(gap: Gap) -> GapEntry {
+    let Gap { destination, route, entity, method, target, reason, unix_ms } = gap;
+    GapEntry { destination, route, entity, method, target, reason, unix_ms }
 }
 
 fn entry(parked: &Parked) -> ParkedEntry {

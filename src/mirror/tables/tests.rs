@@ -89,3 +89,36 @@ fn ids_are_known_both_ways() {
     assert_eq!(tables.id_at("orders", "modern", "legacy", "m-9").unwrap().as_deref(), Some("17"));
     assert_eq!(tables.id_at("other", "legacy", "modern", "17").unwrap(), None);
 }
+
+#[test]
+fn a_walk_sees_each_once_page_by_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let tables = Tables::open(&directory.path().join("tables")).unwrap();
+    let gaps: Vec<Bytes> = (0..25).map(|number| gap(number / 2, &format!("/orders/{number}"))).collect();
+    tables.add_gaps(&gaps).unwrap();
+    for id in 0..25 {
+        tables.park(&parked(id, if id % 2 == 0 { "one" } else { "other" }, "no")).unwrap();
+    }
+    let (mut targets, mut ids) = (Vec::new(), Vec::new());
+    let mut at = Some(Position::start());
+    while let Some(position) = at {
+        let (page, next) = tables.gaps_behind(&position, 10).unwrap();
+        assert!(page.len() <= 10);
+        targets.extend(page.into_iter().map(|gap| gap.target));
+        at = next.map(|next| Position::of_text(&next.to_text()).unwrap());
+    }
+    let mut at = Some(Position::start());
+    while let Some(position) = at {
+        let (page, next) = tables.parked_behind(&position, 10).unwrap();
+        // What goes meanwhile moves nothing else.
+        tables.unpark(&page[0].intent.destination, page[0].intent.id).unwrap();
+        ids.extend(page.into_iter().map(|parked| parked.intent.id.0));
+        at = next;
+    }
+    targets.sort_unstable();
+    targets.dedup();
+    ids.sort_unstable();
+    assert_eq!(targets.len(), 25);
+    assert_eq!(ids, (0..25).collect::<Vec<_>>());
+    assert_eq!(Position::of_text("elsewhere"), None);
+}

@@ -133,6 +133,23 @@ fn what_the_journal_knows_to_differ_is_made_equal() {
 }
 
 #[test]
+fn more_is_known_to_differ_than_one_answer_lists() {
+    const WRITES: usize = 1_050;
+    let legacy = Service::with(&[]);
+    let modern = Service::with(&[]);
+    let router = migration("dualwrite", legacy.origin.address, modern.origin.address, "body_bytes_max: 4").start();
+    let mut wire = router.connect();
+    for order in 0..WRITES {
+        let put = format!("PUT /orders/{order} HTTP/1.1\r\nhost: a.example\r\ncontent-length: 7\r\n\r\n{{\"a\":7}}");
+        assert_eq!(wire.send(put).answer().status(), 200);
+    }
+    router.wait_for_metric("banyan_copies_gaps_total", &[], WRITES as f64);
+    let (code, report) = reconcile(&router, &["--journal", "--rate", "100000"]);
+    assert_eq!((code, &report["sent"]), (Some(0), &Value::from(WRITES)), "{report}");
+    assert_equal_soon(&legacy, &modern);
+}
+
+#[test]
 fn mistakes_are_told() {
     let (legacy, modern) = services();
     let router = migration("dualwrite", legacy.origin.address, modern.origin.address, "").start();
