@@ -96,6 +96,8 @@ pub struct FlagOutcome<'s> {
     pub overridden: Option<OverrideKind>,
     /// The fallback serves because the chosen upstream was full.
     pub overflow: bool,
+    /// The write stays on the side that served before, until older copies have arrived at the chosen one.
+    pub held: bool,
 }
 
 /// Why there is no decision about a request.
@@ -155,6 +157,14 @@ impl<'s> Decision<'s> {
         let Some(leg) = self.overflow else { return self };
         let flag = self.flag.map(|outcome| FlagOutcome { variant: None, overflow: true, ..outcome });
         Self { leg, overflow: None, flag, ..self }
+    }
+
+    /// Lets another leg serve, until older copies have arrived where the chosen one would; `variant` is that leg's.
+    pub fn hold(&mut self, leg: &'s Leg, variant: Option<&'s str>) {
+        self.leg = leg;
+        if let Some(outcome) = &mut self.flag {
+            (outcome.variant, outcome.held) = (variant, true);
+        }
     }
 }
 
@@ -262,7 +272,17 @@ fn failed(code: ErrorCode, bucket: Option<Bucket>) -> Evaluation {
 
 fn outcome<'s>(key: &'s str, variant: Option<&'s str>, ruling: Ruling, forced: bool) -> FlagOutcome<'s> {
     let Evaluation { reason, error, bucket, .. } = ruling.evaluation;
-    FlagOutcome { key, variant, reason, error, bucket, forced, overridden: ruling.overridden, overflow: false }
+    FlagOutcome {
+        key,
+        variant,
+        reason,
+        error,
+        bucket,
+        forced,
+        overridden: ruling.overridden,
+        overflow: false,
+        held: false,
+    }
 }
 
 /// Writes the cookie that keeps a visitor's targeting key (RFC 6265bis); no script needs it, hence `HttpOnly`.

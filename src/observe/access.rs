@@ -64,6 +64,8 @@ pub struct AccessRecord<'a> {
     pub generation: u64,
     /// Whether the fallback served because the chosen upstream was full.
     pub overflow: bool,
+    /// Whether the write stayed on the side that served before, until older copies have arrived at the chosen one.
+    pub held: bool,
     /// The upstream that gets a copy of this write.
     pub copied_to: Option<&'a str>,
     /// The upstream.
@@ -220,6 +222,9 @@ impl AccessRecord<'_> {
         line.number(field::GENERATION, self.generation);
         if self.overflow {
             line.word(field::OVERFLOW, "true");
+        }
+        if self.held {
+            line.word(field::HELD, "true");
         }
     }
 

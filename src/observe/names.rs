@@ -142,6 +142,8 @@ pub mod field {
     pub const GENERATION: &str = "generation";
     /// Present and `true` when the fallback served because the chosen upstream was full.
     pub const OVERFLOW: &str = "overflow";
+    /// Present and `true` when a write stayed on its old side until older copies have arrived.
+    pub const HELD: &str = "held";
     /// The upstream that gets a copy.
     pub const COPIED_TO: &str = "copied_to";
     /// The upstream.

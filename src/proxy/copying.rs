@@ -82,7 +82,7 @@ impl Write {
         }
         if let Some(leg) = drain_leg(decision) {
             write.mirror.counts().drained.fetch_add(1, Relaxed);
-            decision.leg = leg;
+            decision.hold(leg, view.snapshot.rules.legs[leg.id.0 as usize].variant.as_deref());
             return Some(write);
         }
         // What is created has no older copies.

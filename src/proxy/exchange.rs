@@ -63,6 +63,7 @@ struct Line {
     trace_id: Option<u128>,
     reason: Option<Reason>,
     overflow: bool,
+    held: bool,
     bucket: Option<(u32, u32)>,
     overridden: Option<OverrideKind>,
 }
@@ -89,6 +90,7 @@ impl Exchange {
                 trace_id: None,
                 reason: None,
                 overflow: false,
+                held: false,
                 bucket: None,
                 overridden: None,
             })
@@ -126,7 +128,7 @@ impl Exchange {
         if let (Some(line), Some(outcome)) = (&mut self.line, &decision.flag) {
             line.reason = Some(outcome.reason);
             line.overridden = outcome.overridden;
-            line.overflow = outcome.overflow;
+            (line.overflow, line.held) = (outcome.overflow, outcome.held);
             line.bucket = outcome.bucket.map(|bucket| (bucket.slot, bucket.of));
         }
     }
@@ -321,6 +323,7 @@ impl Exchange {
             overridden: line.overridden.map(OverrideKind::as_str),
             generation: self.view.snapshot.generation,
             overflow: line.overflow,
+            held: line.held,
             copied_to: self.copying.as_ref().and_then(|copying| copying.kept_for()),
             upstream: labels.map(|labels| &*labels.upstream),
             endpoint: self.endpoint,
@@ -379,6 +382,7 @@ pub(super) fn record_unserved(connection: &Connection, fault: Fault) {
         overridden: None,
         generation: worker.shared.store.snapshot().generation,
         overflow: false,
+        held: false,
         copied_to: None,
         upstream: None,
         endpoint: None,

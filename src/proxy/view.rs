@@ -104,7 +104,7 @@ impl View {
 impl LegView {
     /// The `Banyan-Decision` value of an outcome; made once for each reason.
     pub(super) fn decision(&self, route: &str, outcome: &FlagOutcome<'_>, generation: u64) -> HeaderValue {
-        if outcome.forced {
+        if outcome.forced || outcome.held {
             return decision_value(route, outcome, generation);
         }
         if let Some(kind) = outcome.overridden {
@@ -131,8 +131,9 @@ fn decision_value(route: &str, outcome: &FlagOutcome<'_>, generation: u64) -> He
     let forced = if outcome.forced { ", forced" } else { "" };
     let overridden = outcome.overridden.map_or_else(String::new, |kind| format!(", override=\"{}\"", kind.as_str()));
     let overflow = if outcome.overflow { ", overflow" } else { "" };
+    let held = if outcome.held { ", held" } else { "" };
     let text = format!(
-        "flag={},{variant} reason=\"{}\", generation={generation}, route={}{forced}{overridden}{overflow}",
+        "flag={},{variant} reason=\"{}\", generation={generation}, route={}{forced}{overridden}{overflow}{held}",
         quoted(outcome.key),
         outcome.reason.as_str(),
         quoted(route)
@@ -169,6 +170,7 @@ mod tests {
             forced: false,
             overridden: None,
             overflow: false,
+            held: false,
         }
     }
 
@@ -182,6 +184,8 @@ mod tests {
             FlagOutcome { variant: None, overridden: Some(OverrideKind::KillAll), ..outcome("orders-migration") };
         let value = decision_value("orders", &killed, 12);
         assert!(value.to_str().unwrap().ends_with(r#", override="kill_all""#), "{value:?}");
+        let value = decision_value("orders", &FlagOutcome { held: true, ..outcome("orders-migration") }, 12);
+        assert!(value.to_str().unwrap().ends_with(r#"route="orders", held"#), "{value:?}");
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub(crate) fn record<'a>() -> AccessRecord<'a> {
         generation: 3,
         copied_to: None,
         overflow: false,
+        held: false,
         upstream: Some("orders"),
         endpoint: Some(([127, 0, 0, 1], 9002).into()),
         reused: true,

@@ -27,6 +27,44 @@ fn older_copies_never_reach_the_side_that_serves_now() {
 }
 
 #[test]
+fn a_write_that_is_held_says_where_it_was_served() {
+    let (legacy, copied) = (Service::default(), Service::default());
+    let (primary, destination) = (legacy.start(), copied.start());
+    copied.refuse_copies(true);
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let files =
+        [("flags", stage("dualwrite")), ("routes", routes(primary.address, destination.address, "switch: drain"))];
+    for (folder, text) in files {
+        std::fs::create_dir(directory.path().join(folder)).unwrap();
+        std::fs::write(directory.path().join(folder).join("test.yaml"), text).unwrap();
+    }
+    let mut command = std::process::Command::new("sh");
+    let serve = "exec \"$0\" serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --log-format json --workers 2 > access.log";
+    command.args(["-c", serve, env!("CARGO_BIN_EXE_banyan")]);
+    let router = Router::run(command, Arc::clone(&directory));
+    let put = |path: &str| assert_eq!(router.exchange(request("PUT", path, "{}")).status(), 200);
+    put("/orders/1");
+    router.edit_flags(&stage("live"));
+    router.wait_for_metric("banyan_config_generation", &[], 2.0);
+    put("/orders/1");
+    put("/orders/2");
+    let decision = |asked: &Message| asked.field("banyan-decision").to_owned();
+    let held = decision(&primary.requests()[1]);
+    assert!(held.contains(r#"variant="dualwrite""#) && held.ends_with(", held"), "{held}");
+    let fresh =
+        destination.requests().into_iter().find(|seen| seen.target() == "/orders/2" && !seen.has("banyan-mirror"));
+    let fresh = decision(&fresh.expect("what has no older copies changes at once"));
+    assert!(fresh.contains(r#"variant="live""#) && !fresh.contains("held"), "{fresh}");
+    let logged = |parts: &[&str]| {
+        let log = std::fs::read_to_string(directory.path().join("access.log")).unwrap_or_default();
+        log.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+    };
+    wait_until("the log says it", || logged(&[r#""held":true"#, r#""variant":"dualwrite""#, r#""upstream":"legacy""#]));
+    wait_until("and of the other not", || logged(&["/orders/2", r#""variant":"live""#, r#""upstream":"modern""#]));
+    assert!(!logged(&["/orders/2", "held"]));
+}
+
+#[test]
 fn what_a_process_leaves_is_delivered_by_the_one_that_takes_over_and_first() {
     let (legacy, copied) = (Service::default(), Service::default());
     let (primary, destination) = (legacy.start(), copied.start());
