@@ -82,11 +82,12 @@ fn gaps_wait_in_memory_for_room_on_a_disk_that_others_have_filled() {
     assert_eq!(world.router.metric("banyan_copies_writes_total", &[r#"what="gap""#]), LONG_NAMES as f64);
     world.router.wait_for_metric("banyan_copies_gaps_waiting", &[], 1.0);
     std::fs::remove_file(filler).unwrap();
-    world.wait_for_gaps();
     world.drain();
+    world.wait_for_gaps();
     let verdict = check(&world.look(writes));
     verdict.assert_kept("shed");
-    assert_eq!(verdict.gaps, LONG_NAMES as usize, "{verdict:?}");
+    // A mark may come before the journal has seen that there is room again, and is shed, too.
+    assert!(verdict.gaps >= LONG_NAMES as usize, "{verdict:?}");
     assert_eq!(world.router.metric("banyan_copies_gaps_waiting", &[]), 0.0);
     assert!(world.router.logs().iter().any(|line| line.contains("wait in memory")));
 }
