@@ -14,7 +14,7 @@ pub type Lock = Box<dyn Debug + Send + Sync>;
 
 /// The operations on names.
 pub trait Disk: Debug + Send + Sync {
-    /// Makes a directory, mode 0700, and those above it; one that is there is fine.
+    /// Makes a directory, mode 0700, and those above it, and makes their names durable; one that is there is fine.
     ///
     /// # Errors
     /// What the system says.
@@ -90,7 +90,13 @@ pub struct SystemDisk;
 
 impl Disk for SystemDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)
+        let missing: Vec<&Path> = dir.ancestors().skip(1).take_while(|above| !above.exists()).collect();
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        // Its own name in any case: a process that made it may have died before it could sync that.
+        for made in std::iter::once(dir).chain(missing) {
+            self.sync_dir(above(made))?;
+        }
+        Ok(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Lock> {
@@ -130,6 +136,15 @@ impl Disk for SystemDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+}
+
+/// The directory that holds a name.
+fn above(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
     }
 }
 

@@ -10,7 +10,7 @@ use std::{fs, io};
 
 use super::kept::Vault;
 use super::shared::{Mirror, MirrorPlan};
-use crate::journal::{Journal, OpenError, Options, Recovered};
+use crate::journal::{Disk as _, Journal, OpenError, Options, Recovered, SystemDisk};
 
 /// Where the journals are, in the state directory.
 const DIRECTORY: &str = "journal";
@@ -75,7 +75,7 @@ pub fn open(plan: OpenPlan) -> Result<Opened, MirrorError> {
         let path = path.to_owned();
         move |source| MirrorError::File { path, source }
     };
-    make_private(&all).map_err(failed(&all))?;
+    SystemDisk.create_dir(&all).map_err(failed(&all))?;
     let mut numbers = numbers(&all).map_err(failed(&all))?;
     let last = numbers.pop().unwrap_or(1);
     let journal = match Journal::open(options(&all, last, plan.bytes_max)) {
@@ -145,11 +145,6 @@ fn numbers(all: &Path) -> io::Result<Vec<u64>> {
     let mut numbers: Vec<u64> = names.filter(|name| name.len() == 6).filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-fn make_private(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 fn vault(path: &Path) -> Result<Vault, MirrorError> {

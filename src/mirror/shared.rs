@@ -258,6 +258,7 @@ fn key(state: &Path) -> io::Result<[u8; KEY_BYTES]> {
     file.write_all(&key)?;
     file.sync_all()?;
     fs::rename(&fresh, &path)?;
+    fs::File::open(state)?.sync_all()?;
     Ok(key)
 }
 

@@ -78,6 +78,11 @@ impl Clients {
         self.shared.writes.lock().unwrap().clone()
     }
 
+    /// How many writes have come to an end so far, with or without an answer.
+    pub(crate) fn answered(&self) -> usize {
+        self.shared.writes.lock().unwrap().len()
+    }
+
     /// How many writes have been acknowledged so far.
     pub(crate) fn acknowledged(&self) -> usize {
         self.shared.acknowledged.load(Ordering::SeqCst)

@@ -21,8 +21,9 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-fn rounds() -> u32 {
-    std::env::var("BANYAN_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
+/// `BANYAN_CRASH_ROUNDS`, or the usual number.
+pub(super) fn rounds(usual: u32) -> u32 {
+    std::env::var("BANYAN_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// Lets the traffic run for so many acknowledged writes more.
@@ -60,7 +61,7 @@ fn acknowledged_writes_survive_sigkill_at_random_points() {
     let mut chance = fastrand::Rng::with_seed(seed);
     let mut world = World::start("dualwrite", "overflow: fail_closed", &[]);
     let mut clients = Clients::start(world.router.listen, CLIENTS, seed);
-    let rounds = rounds();
+    let rounds = rounds(ROUNDS);
     for round in 0..rounds {
         if round % 20 == 0 {
             println!("round {round}, {} acknowledged", clients.acknowledged());
@@ -90,7 +91,7 @@ fn acknowledged_writes_survive_sigkill_at_random_points() {
 }
 
 /// Kills, starts or slows one of the services, mostly the one that gets the copies.
-fn upset(world: &mut World, chance: &mut fastrand::Rng, is_live: bool) {
+pub(super) fn upset(world: &mut World, chance: &mut fastrand::Rng, is_live: bool) {
     // Who serves comes back at once, or nothing would be acknowledged any more.
     let (server, copied) =
         if is_live { (&mut world.modern, &mut world.legacy) } else { (&mut world.legacy, &mut world.modern) };

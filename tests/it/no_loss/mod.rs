@@ -3,10 +3,13 @@
 mod checker;
 mod client;
 mod crash;
+mod disk_faults;
+mod faulty_disk;
 mod full_disk;
 mod history;
 mod isolation;
 mod planted;
+mod power;
 mod service;
 mod tail;
 mod world;

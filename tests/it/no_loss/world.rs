@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::checker::{Verdict, check};
 use super::client::Clients;
+use super::faulty_disk::FaultyDisk;
 use super::history::{Gap, History, Parked, Seen, Write};
 use super::service::{Service, Side};
 use crate::support::message::Message;
@@ -30,6 +31,8 @@ pub(crate) struct World {
     pub(crate) router: Router,
     pub(crate) legacy: Service,
     pub(crate) modern: Service,
+    /// What its state is on, where that fails when told to.
+    disk: Option<FaultyDisk>,
     /// Whether the route sheds, and whether it is strict; the checker has to know.
     is_strict: bool,
     may_shed: bool,
@@ -57,6 +60,14 @@ impl World {
         Self::start_by(Command::new(env!("CARGO_BIN_EXE_banyan")), first, copies, arguments)
     }
 
+    /// Starts it with its state on a disk that fails, lies and loses its power when told to.
+    pub(crate) fn start_faulty(first: &str, copies: &str, arguments: &[&str]) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let disk = FaultyDisk::below(directory.path());
+        let world = Self::start_in(directory, disk.command(), first, copies, arguments);
+        Self { disk: Some(disk), ..world }
+    }
+
     /// Starts it with its state on a file system of so many bytes, which is gone with the process.
     pub(crate) fn start_on_disk(first: &str, copies: &str, arguments: &[&str], bytes: u64) -> Self {
         let mut command = Command::new("unshare");
@@ -70,21 +81,32 @@ impl World {
     }
 
     /// Starts two services, and the router between them by a command that ends with its path.
-    fn start_by(mut command: Command, first: &str, copies: &str, arguments: &[&str]) -> Self {
+    fn start_by(command: Command, first: &str, copies: &str, arguments: &[&str]) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), command, first, copies, arguments)
+    }
+
+    fn start_in(
+        directory: Arc<tempfile::TempDir>,
+        mut command: Command,
+        first: &str,
+        copies: &str,
+        arguments: &[&str],
+    ) -> Self {
         let logs = tempfile::tempdir().unwrap();
         let [legacy, modern] = [Side::Legacy, Side::Modern].map(|side| Service::start(logs.path(), side));
-        let directory = Arc::new(tempfile::tempdir().unwrap());
         let routes = routes(&legacy.address, &modern.address, copies);
         for (folder, text) in [("flags", stage(first)), ("routes", routes)] {
             fs::create_dir(directory.path().join(folder)).unwrap();
             fs::write(directory.path().join(folder).join("test.yaml"), text).unwrap();
         }
-        fs::create_dir(directory.path().join("state")).unwrap();
+        // A disk that is watched has it already.
+        fs::create_dir_all(directory.path().join("state")).unwrap();
         command.args(["serve", "--log-format", "json"]).args(ADDRESSES).args(arguments);
         Self {
             router: Router::run(command, directory),
             legacy,
             modern,
+            disk: None,
             is_strict: copies.contains("strict"),
             may_shed: !copies.contains("fail_closed"),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
@@ -112,11 +134,17 @@ impl World {
         self.router.wait_for_exit();
     }
 
+    /// What its state is on.
+    pub(crate) fn disk(&self) -> &FaultyDisk {
+        self.disk.as_ref().expect("a world that was started on a faulty disk")
+    }
+
     /// Starts it again on what it left, at other addresses.
     pub(crate) fn resume(&mut self) {
         let mut arguments = ADDRESSES.to_vec();
         arguments.extend(self.arguments.iter().map(|argument| &**argument));
-        self.router = self.router.again(&arguments);
+        let plain = || Command::new(env!("CARGO_BIN_EXE_banyan"));
+        self.router = self.router.again_by(self.disk.as_ref().map_or_else(plain, FaultyDisk::command), &arguments);
     }
 
     /// Waits until nothing is on its way any more.

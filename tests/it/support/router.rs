@@ -141,7 +141,11 @@ impl Router {
 
     /// Starts a later process in the same directory.
     pub(crate) fn again(&self, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        self.again_by(Command::new(env!("CARGO_BIN_EXE_banyan")), arguments)
+    }
+
+    /// The same by a command that ends with the router's path.
+    pub(crate) fn again_by(&self, mut command: Command, arguments: &[&str]) -> Self {
         command.args(["serve", "--log-format", "json"]).args(arguments);
         Self::run(command, Arc::clone(&self.directory))
     }
