@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::Durability;
 use super::error::AppendError;
-use super::keeper::{BACK_OFF_TIMES_MAX, Supply};
+use super::keeper::Supply;
 use super::record::{Kind, Lsn, Payload, record_bytes};
 use super::segment::{HEADER_BYTES, Position, Segment};
 use super::shared::{Message, Request, Shared};
 use super::stats::add;
 use super::table::Marks;
 use super::tail::Tail;
+use super::waiting::{BackOff, Waiting};
 
 /// A batch takes no more records once it has this many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -39,6 +40,8 @@ pub(super) struct Committer {
     current: Option<Segment>,
     tail: Tail,
     failing: Option<BackOff>,
+    /// Outcomes for which there was no room or no disk.
+    waiting: Waiting,
     /// Failed segments of which nothing is durable, until their records stand elsewhere.
     left_behind: Vec<u64>,
     /// When to sync what nobody asked for.
@@ -47,13 +50,6 @@ pub(super) struct Committer {
     checkpointed: Lsn,
     /// When the next checkpoint may be written.
     checkpoint_at: Instant,
-}
-
-/// A failing disk is left alone for a while.
-#[derive(Debug, Clone, Copy)]
-struct BackOff {
-    until: Instant,
-    pause: Duration,
 }
 
 impl Committer {
@@ -76,6 +72,7 @@ impl Committer {
             current,
             tail: Tail::new(at),
             failing: None,
+            waiting: Waiting::default(),
             left_behind: Vec::new(),
             lazy_at: None,
             checkpointed,
@@ -126,12 +123,18 @@ impl Committer {
 
     /// When there is something to do though nothing comes.
     fn wakes_at(&self) -> Option<Instant> {
-        let failing = self.failing.map(|failing| failing.until);
-        [self.lazy_at, failing, self.supply.look_at(Instant::now())].into_iter().flatten().min()
+        let retry_at = match self.failing {
+            Some(failing) => Some(failing.until),
+            None => self.waiting.retry_at(),
+        };
+        [self.lazy_at, retry_at, self.supply.look_at(Instant::now())].into_iter().flatten().min()
     }
 
     /// Writes the records in their order, part by part as they fit into segments.
     fn commit(&mut self, mut batch: Vec<Request>) {
+        if self.failing.is_none() {
+            batch = self.waiting.lead(batch);
+        }
         while let Some(first) = batch.first() {
             if let Err(error) = self.make_room(record_bytes(first.payload.bytes())) {
                 // A smaller one may still fit where a disk is full, and be of more worth.
@@ -289,8 +292,12 @@ impl Committer {
         }
     }
 
-    fn refuse(&self, requests: Vec<Request>, error: &AppendError) {
+    fn refuse(&mut self, requests: Vec<Request>, error: &AppendError) {
         for request in requests {
+            if request.kind == Kind::Outcome {
+                self.waiting.keep(request, error);
+                continue;
+            }
             let bytes = record_bytes(request.payload.bytes()) as u64;
             self.shared.stats.queue_bytes.fetch_sub(bytes, Ordering::AcqRel);
             add(&self.shared.stats.records_failed, 1);
@@ -299,9 +306,7 @@ impl Committer {
     }
 
     fn start_failing(&mut self, error: io::Error) -> Arc<io::Error> {
-        let first = self.shared.options.back_off;
-        let pause = self.failing.map_or(first, |failing| (failing.pause * 2).min(first * BACK_OFF_TIMES_MAX));
-        self.failing = Some(BackOff { until: Instant::now() + pause, pause });
+        self.failing = Some(BackOff::behind(self.failing, self.shared.options.back_off));
         self.lazy_at = None;
         add(&self.shared.stats.disk_errors, 1);
         self.shared.failure.set(error)
@@ -320,6 +325,9 @@ impl Committer {
                 // A full journal is no failing disk; appends find out for themselves.
                 Err(error) => drop(self.start_failing(error)),
             }
+        }
+        if self.failing.is_none() && self.waiting.retry_at().is_some_and(|at| at <= now) {
+            self.commit(Vec::new());
         }
         if self.checkpoint_at <= now {
             self.checkpoint_at = now + CHECKPOINT_EVERY;
@@ -369,6 +377,7 @@ impl Committer {
         });
         let mut last: Vec<_> = late.collect();
         if self.failing.is_some() && self.move_on().is_ok() {
+            self.failing = None;
             self.shared.failure.clear();
         }
         if self.current.is_none() && last.is_empty() {

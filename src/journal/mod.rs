@@ -22,6 +22,7 @@ mod stats;
 mod table;
 mod tail;
 mod ticket;
+mod waiting;
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -48,7 +49,7 @@ pub use recover::Recovered;
 pub use stats::{BOUNDS_SECONDS, Histogram, JournalStats, Usage};
 pub use ticket::Ticket;
 
-/// Outcomes and deliveries may wait in a queue that is longer by one part in so many.
+/// Deliveries and gaps may wait in a queue that is longer by one part in so many.
 const QUEUE_RESERVE_PART: usize = 4;
 
 /// When a ticket resolves.
@@ -86,7 +87,9 @@ impl Journal {
     /// Hands a record to the committer; never blocks. Records of one thread get their numbers in its order.
     ///
     /// # Errors
-    /// At once when there is no room, the payload is too large, the disk is failing, or the journal is closed.
+    /// At once when there is no room, the payload is too large, the disk is failing, or the journal is closed. An outcome is
+    /// refused only for the last and the size; one that the disk does not take waits in memory until it does, whatever its
+    /// ticket says.
     pub fn append(
         &self,
         kind: Kind,
@@ -137,6 +140,11 @@ impl Journal {
         }
         if payload > payload_max {
             return Err(AppendError::TooLarge { bytes: payload, bytes_max: payload_max });
+        }
+        if kind == Kind::Outcome {
+            // There is one for each intent that was taken, and what has happened must not be forgotten.
+            stats.queue_bytes.fetch_add(bytes as u64, Ordering::AcqRel);
+            return Ok(());
         }
         if let Some(error) = failure.error() {
             return Err(AppendError::Failed(error));

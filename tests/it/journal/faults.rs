@@ -139,6 +139,38 @@ fn while_the_disk_fails_records_are_refused_at_once_and_afterwards_taken() {
 }
 
 #[test]
+fn an_outcome_waits_for_the_disk_and_is_written_before_what_comes_later() {
+    let disk = MemoryDisk::default();
+    let journal = open_on(Arc::new(disk.clone()), Path::new(DIR));
+    put_synced(&journal, "intent");
+    disk.fail(Faults { syncs: 0..u64::MAX, ..Faults::default() });
+    let outcome = |text: &'static str, durability| {
+        let ticket = journal.append(Kind::Outcome, 0, Bytes::from_static(text.as_bytes()), durability);
+        ticket.unwrap().wait().unwrap_err()
+    };
+    // The first finds out that the disk fails, the second comes while that is known.
+    for text in ["first", "second"] {
+        let error = outcome(text, Durability::Synced);
+        assert!(matches!(error, AppendError::Failed(_)), "{error}");
+    }
+    outcome("third", Durability::Written);
+    disk.fail(Faults::default());
+    let mut written = journal.written();
+    let started = Instant::now();
+    while *written.borrow_and_update() < Lsn(5) {
+        assert!(started.elapsed() < PATIENCE, "they are not written");
+        std::thread::yield_now();
+    }
+    put_synced(&journal, "later");
+    let texts = |journal: &Journal| read_all(journal).into_iter().map(|record| record.payload).collect::<Vec<_>>();
+    let wanted = ["intent", "first", "second", "third", "later"];
+    assert_eq!(texts(&journal), wanted);
+    assert_eq!(journal.usage().queue_bytes, 0);
+    let dark = disk.after_power_loss(&mut fastrand::Rng::with_seed(0));
+    assert_eq!(texts(&open_on(Arc::new(dark), Path::new(DIR))), wanted);
+}
+
+#[test]
 fn what_was_only_written_when_a_sync_failed_is_written_again() {
     let disk = MemoryDisk::default();
     let journal = open_on(Arc::new(disk.clone()), Path::new(DIR));

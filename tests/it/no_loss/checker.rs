@@ -46,7 +46,7 @@ pub(crate) struct Verdict {
     pub(crate) gaps: usize,
     /// Entities that differ because a write whose client saw no answer was done by one side before it was durable.
     pub(crate) unfinished: usize,
-    /// For each lost write what is known of it and of its entity.
+    /// For each lost or late write what is known of it and of its entity.
     pub(crate) story: Vec<String>,
 }
 
@@ -100,13 +100,13 @@ impl<'a> Checker<'a> {
         self.verdict.violations.insert(violation);
     }
 
-    /// Notes, for whoever has to find the fault, all that is known of what was lost.
+    /// Notes, for whoever has to find the fault, all that is known of what was lost or came too late.
     fn tell(&mut self) {
         for violation in self.verdict.violations.clone() {
-            let Violation::Lost(id) = violation else { continue };
+            let (Violation::Lost(id) | Violation::Reordered(id, _)) = violation else { continue };
             let write = self.writes.get(&id);
             let entity = self.served.get(&id).map_or("", |served| &*served.entry.entity);
-            self.verdict.story.push(format!("lost: {write:?}"));
+            self.verdict.story.push(format!("{violation:?}: {write:?}"));
             for (side, log) in self.history.sides.iter().enumerate() {
                 let about = log.iter().filter(|entry| entry.entity == entity || entry.owner == Some(id));
                 let near = about.filter(|entry| entry.owner.is_none_or(|owner| owner.abs_diff(id) < 200));

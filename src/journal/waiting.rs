@@ -1,0 +1,63 @@
+//! Owns what waits for a disk that fails or is full: the next attempt, and outcomes, which wait in memory until they are taken.
+//!
+//! Whoever is refused an intent can act on it. An outcome has happened, and its intent is in the log: forgotten, it would hold up
+//! the copies of its entity until the next start. There is one for each intent under way, so they are few.
+
+use std::time::{Duration, Instant};
+
+use super::error::AppendError;
+use super::keeper::BACK_OFF_TIMES_MAX;
+use super::shared::Request;
+use super::ticket::Ticket;
+
+/// How often room is looked for in a journal that is full; a failing disk has a pause of its own.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A failing disk is left alone for a while.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BackOff {
+    pub(super) until: Instant,
+    pause: Duration,
+}
+
+impl BackOff {
+    /// The pause after another one, or the first.
+    pub(super) fn behind(before: Option<Self>, first: Duration) -> Self {
+        let pause = before.map_or(first, |before| (before.pause * 2).min(first * BACK_OFF_TIMES_MAX));
+        Self { until: Instant::now() + pause, pause }
+    }
+}
+
+/// Outcomes that are not in the log yet, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    requests: Vec<Request>,
+    retry_at: Option<Instant>,
+}
+
+impl Waiting {
+    /// Keeps an outcome for later; whoever waits for it is told that it is not durable.
+    pub(super) fn keep(&mut self, mut request: Request, error: &AppendError) {
+        let (nobody, _) = Ticket::new();
+        // Nobody may be waiting any more.
+        let _ = std::mem::replace(&mut request.reply, nobody).send(Err(error.clone()));
+        self.requests.push(request);
+        self.retry_at = Some(Instant::now() + RETRY);
+    }
+
+    /// Puts what waits before other records.
+    pub(super) fn lead(&mut self, others: Vec<Request>) -> Vec<Request> {
+        self.retry_at = None;
+        if self.requests.is_empty() {
+            return others;
+        }
+        let mut all = std::mem::take(&mut self.requests);
+        all.extend(others);
+        all
+    }
+
+    /// When to try again; `None` when nothing waits.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+}
