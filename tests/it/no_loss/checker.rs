@@ -240,11 +240,16 @@ impl<'a> Checker<'a> {
                     continue;
                 };
                 // What was resolved by reading carries a later state, and is no place in the order.
-                let is_own = copy.value.is_none_or(|value| value == owner);
+                let is_own = copy.value == served.entry.value;
                 if !copy.applied || !is_own || !seen.insert(owner) {
                     continue;
                 }
                 match latest.get(&*copy.entity) {
+                    // Read when a later one had deleted it: that looks like its own.
+                    Some((position, _))
+                        if *position > served.position
+                            && copy.value.is_none()
+                            && self.is_deleted_behind(side, copy, *position) => {}
                     Some((position, early)) if *position > served.position => {
                         self.broken(Violation::Reordered(owner, *early));
                     }
@@ -254,6 +259,14 @@ impl<'a> Checker<'a> {
                 }
             }
         }
+    }
+
+    /// Whether the side that serves has deleted what a copy is about after so many of its entries.
+    fn is_deleted_behind(&self, side: usize, copy: &Entry, position: usize) -> bool {
+        let later = self.history.sides[1 - side].iter().skip(position + 1);
+        later
+            .filter(|entry| entry.applied && entry.value.is_none() && !entry.is_copy)
+            .any(|entry| entry.entity == copy.entity)
     }
 
     /// Both sides hold the same in the end, except where a record says that they do not.

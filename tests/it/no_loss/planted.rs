@@ -207,6 +207,25 @@ fn a_late_delete_is_found() {
 }
 
 #[test]
+fn a_late_delete_is_no_fault_where_reading_found_that_it_is_gone() {
+    // Write 0 is resolved by reading, once before and once after a later write has deleted it: the second time behind write 4.
+    let mut history = sound();
+    history.sides[1].remove(0);
+    history.sides[1].push(Entry { value: None, ..entry(0, "a", true) });
+    for (side, is_copy) in [(0, false), (1, true)] {
+        history.sides[side].push(Entry { value: None, ..entry(6, "a", is_copy) });
+    }
+    history.writes.push(write(6, "a", Seen::Acknowledged));
+    check(&history).assert_kept("a write that set something, resolved by deleting");
+    // And one that was a delete itself.
+    history.sides[0][0].value = None;
+    check(&history).assert_kept("a delete, resolved by deleting");
+    history.sides[0][6].value = Some(6);
+    history.sides[1][6].value = Some(6);
+    assert_finds(&history, &[Violation::Reordered(0, 4)]);
+}
+
+#[test]
 fn a_delete_that_finds_nothing_has_arrived() {
     let mut history = sound();
     history.writes.push(write(6, "a", Seen::Acknowledged));
