@@ -14,6 +14,8 @@ use crate::support::PATIENCE;
 
 /// Rounds of one mode; `BANYAN_CRASH_ROUNDS` sets another number.
 const ROUNDS: u32 = 12;
+/// Each failed sync costs a segment until its copies have arrived, and a journal has sixteen: so often they may arrive.
+const ROUNDS_A_DRAIN: u32 = 8;
 /// Clients that write at once.
 const CLIENTS: u64 = 4;
 
@@ -71,7 +73,7 @@ fn survive(mode: &str) {
     let mut clients = Clients::start(world.router.listen, CLIENTS, seed);
     let rounds = super::crash::rounds(ROUNDS);
     let mut losses = 0;
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         wait_for_writes(&clients, chance.usize(1..40));
         strike(&world, &clients, &mut chance);
         std::thread::sleep(Duration::from_micros(chance.u64(0..3_000)));
@@ -85,6 +87,11 @@ fn survive(mode: &str) {
         upset(&mut world, &mut chance, false);
         world.resume();
         clients.follow(&world.router);
+        if round % ROUNDS_A_DRAIN == 0 {
+            clients.stop();
+            world.verdict(&clients).assert_kept(&format!("{mode}, round {round}, seed {seed}"));
+            clients.go_on(CLIENTS, seed ^ u64::from(round));
+        }
     }
     clients.stop();
     let verdict = world.verdict(&clients);
