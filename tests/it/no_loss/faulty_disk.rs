@@ -158,6 +158,12 @@ impl FaultyDisk {
         self.start_image();
     }
 
+    /// Whether these bytes stand in anything that has been synced.
+    pub(crate) fn has_synced(&self, bytes: &[u8]) -> bool {
+        let mut files = fs::read_dir(self.image.join("pages")).unwrap().map(|entry| fs::read(entry.unwrap().path()));
+        files.any(|file| file.unwrap().windows(bytes.len()).any(|window| window == bytes))
+    }
+
     /// Compares what has been synced with what is there: paths of the files that differ.
     pub(crate) fn unsynced(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
