@@ -215,10 +215,10 @@ fn an_outcome_that_comes_while_the_disk_fails_is_not_forgotten() {
         let mut writes = Vec::new();
         assert_eq!(write(&world, 1, &mut writes), 200);
         world.drain();
-        world.legacy.behave("slow 500");
+        world.legacy.behave("slow 1000");
         let answer = std::thread::scope(|scope| {
             let writing = scope.spawn(|| world.put("slow", 2).status());
-            wait_until("the intent is synced", || world.disk().has_synced(b"/items/slow"));
+            wait_until("the intent is synced", || world.disk().has_synced("/items/slow"));
             world.disk().fail(Fault::Write { skip: 0, fail: u64::MAX });
             writing.join().unwrap()
         });

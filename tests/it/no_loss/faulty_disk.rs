@@ -158,10 +158,10 @@ impl FaultyDisk {
         self.start_image();
     }
 
-    /// Whether these bytes stand in anything that has been synced.
-    pub(crate) fn has_synced(&self, bytes: &[u8]) -> bool {
+    /// Whether a text stands in anything that has been synced.
+    pub(crate) fn has_synced(&self, text: &str) -> bool {
         let mut files = fs::read_dir(self.image.join("pages")).unwrap().map(|entry| fs::read(entry.unwrap().path()));
-        files.any(|file| file.unwrap().windows(bytes.len()).any(|window| window == bytes))
+        files.any(|file| String::from_utf8_lossy(&file.unwrap()).contains(text))
     }
 
     /// Compares what has been synced with what is there: paths of the files that differ.
