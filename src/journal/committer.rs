@@ -5,11 +5,12 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::Durability;
 use super::error::AppendError;
+use super::inbox::{Batch, Inbox};
 use super::keeper::Supply;
 use super::record::{Kind, Lsn, Payload, record_bytes};
 use super::segment::{HEADER_BYTES, Position, Segment};
@@ -19,8 +20,6 @@ use super::table::Marks;
 use super::tail::Tail;
 use super::waiting::{BackOff, Waiting};
 
-/// A batch takes no more records once it has this many bytes.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// So many bytes are kept in memory for an fsync that nobody asked for; then it is done anyway.
 const UNSYNCED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of the checksum that a record begins with.
@@ -34,7 +33,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Committer {
     shared: Arc<Shared>,
-    requests: Receiver<Message>,
+    inbox: Inbox,
     supply: Supply,
     /// The segment that is written to; none after a failure or before the first record.
     current: Option<Segment>,
@@ -66,8 +65,8 @@ impl Committer {
         }
         let checkpointed = shared.table().low_water();
         Self {
+            inbox: Inbox::new(shared.clone(), requests),
             shared,
-            requests,
             supply,
             current,
             tail: Tail::new(at),
@@ -84,41 +83,16 @@ impl Committer {
     pub(super) fn run(mut self) {
         let mut open = true;
         while open {
-            let mut batch = Vec::new();
-            open = self.gather(&mut batch);
-            self.commit(batch);
+            let mut batch = Batch::default();
+            let due = self.wakes_at();
+            open = self.inbox.gather(&mut batch, due);
+            if !batch.requests.is_empty() {
+                self.commit(batch.requests);
+                self.inbox.attend();
+            }
             self.keep_up();
         }
         self.finish();
-    }
-
-    /// Waits for records or for something to do; says no when there will be no more records.
-    fn gather(&mut self, batch: &mut Vec<Request>) -> bool {
-        let mut waiting = match self.wakes_at() {
-            None => self.requests.recv().ok(),
-            Some(at) => match self.requests.recv_timeout(at.saturating_duration_since(Instant::now())) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => return true,
-                Err(RecvTimeoutError::Disconnected) => None,
-            },
-        };
-        let mut bytes = 0;
-        loop {
-            match waiting {
-                Some(Message::Append(request)) => {
-                    bytes += record_bytes(request.payload.bytes());
-                    batch.push(request);
-                }
-                Some(Message::Close) | None => return false,
-            }
-            if bytes >= BATCH_BYTES_MAX {
-                return true;
-            }
-            waiting = match self.requests.try_recv() {
-                Ok(message) => Some(message),
-                Err(_) => return true,
-            };
-        }
     }
 
     /// When there is something to do though nothing comes.
@@ -205,7 +179,8 @@ impl Committer {
         }
         let result = match result {
             Ok(()) => {
-                self.publish(&segment, marks, end, sync);
+                let news = part.iter().any(|request| request.kind.is_news());
+                self.publish(&segment, marks, end, sync, news);
                 Ok(())
             }
             Err(_) => self.move_on(),
@@ -243,7 +218,7 @@ impl Committer {
             return Err(error);
         }
         self.current = Some(segment.clone());
-        self.publish(&segment, marks, end, true);
+        self.publish(&segment, marks, end, true, true);
         // Until now a kill would have had to find their records there.
         for id in self.left_behind.drain(..) {
             self.supply.release(id, false);
@@ -261,8 +236,8 @@ impl Committer {
         self.sync_file(segment)
     }
 
-    /// Lets readers see the records up to `end`.
-    fn publish(&mut self, segment: &Segment, marks: Marks, end: Position, synced: bool) {
+    /// Lets readers see the records up to `end`, and wakes them where those are `news`.
+    fn publish(&mut self, segment: &Segment, marks: Marks, end: Position, synced: bool, news: bool) {
         self.tail.advance(end, synced);
         if synced {
             self.shared.synced_segment.store(segment.id, Ordering::Release);
@@ -272,7 +247,10 @@ impl Committer {
         table.publish(segment, marks.positions, end);
         self.shared.stats.live_bytes.store(table.live_bytes(), Ordering::Relaxed);
         drop(table);
-        self.shared.written.send_replace(end.lsn);
+        self.shared.written.send_if_modified(|written| {
+            *written = end.lsn;
+            news
+        });
     }
 
     fn acknowledge(&mut self, part: Vec<Request>, mut lsn: Lsn) {
@@ -346,7 +324,7 @@ impl Committer {
         if self.sync_file(&segment).is_err() {
             return self.move_on();
         }
-        self.publish(&segment, Marks::default(), self.tail.written(), true);
+        self.publish(&segment, Marks::default(), self.tail.written(), true, false);
         Ok(())
     }
 
@@ -370,12 +348,7 @@ impl Committer {
     /// Ends the log so that the next start can tell that it ended well: with a synced checkpoint.
     fn finish(mut self) {
         self.shared.closed.store(true, Ordering::Release);
-        // What came in between the last batch and now.
-        let late = self.requests.try_iter().filter_map(|message| match message {
-            Message::Append(request) => Some(request),
-            Message::Close => None,
-        });
-        let mut last: Vec<_> = late.collect();
+        let mut last = self.inbox.late();
         if self.failing.is_some() && self.move_on().is_ok() {
             self.failing = None;
             self.shared.failure.clear();

@@ -10,6 +10,7 @@ mod committer;
 mod cursor;
 mod disk;
 mod error;
+mod inbox;
 mod keeper;
 mod open;
 mod options;
@@ -32,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use inbox::LAZY_BYTES_MAX;
 use keeper::Task;
 use open::Threads;
 use record::record_bytes;
@@ -55,6 +57,8 @@ const QUEUE_RESERVE_PART: usize = 4;
 /// When a ticket resolves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
+    /// As [`Durability::Written`], but nobody is waiting for it: it goes with what is written next, after 5 ms by itself.
+    Lazy,
     /// Once the record is with the kernel: it survives the death of the process, a power loss not for about a second.
     Written,
     /// Once an fsync covers it: it survives a power loss.
@@ -129,6 +133,8 @@ impl Journal {
         let (reply, ticket) = Ticket::new();
         let request = Request { kind, epoch, side, payload, durability, reply };
         self.requests.send(Message::Append(request)).map_err(|_| AppendError::Closed)?;
+        let queued = self.shared.stats.queue_bytes.load(Ordering::Relaxed);
+        self.shared.bell.ring(durability != Durability::Lazy || queued > LAZY_BYTES_MAX as u64);
         Ok(ticket)
     }
 
@@ -196,7 +202,8 @@ impl Journal {
             .ok_or(ReadError::Absent(lsn))
     }
 
-    /// The number of the next record that is not written yet; its changes can be awaited on any runtime.
+    /// The number of the next record that is not written yet. Changes can be awaited on any runtime; nobody is woken for intents and
+    /// settlements alone.
     #[must_use]
     pub fn written(&self) -> watch::Receiver<Lsn> {
         self.shared.written.subscribe()
@@ -293,6 +300,7 @@ impl Journal {
         let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         // A thread that is gone is what is wanted; one that panicked has told its tickets.
         let _ = self.requests.send(Message::Close);
+        self.shared.bell.ring(true);
         let _ = threads.committer.join();
         let _ = self.keeper.send(Task::Stop);
         let _ = threads.keeper.join();

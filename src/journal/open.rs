@@ -14,6 +14,7 @@ use super::Journal;
 use super::committer::Committer;
 use super::disk::{Disk, Lock};
 use super::error::OpenError;
+use super::inbox::Bell;
 use super::keeper::Keeper;
 use super::options::Options;
 use super::recover::{Found, recover};
@@ -91,10 +92,12 @@ impl Journal {
             synced_segment: AtomicU64::new(synced_segment),
             failure: Failure { stats, error: Mutex::new(None) },
             closed: AtomicBool::new(false),
+            bell: Bell::default(),
         });
         let (requests, receiver) = channel();
         let committer = Committer::new(shared.clone(), receiver, supply, current, at);
         let committer = Builder::new().name("journal-committer".to_owned()).spawn(move || committer.run())?;
+        shared.bell.wakes(committer.thread());
         let threads = Threads { committer, keeper: keeper_thread, side: side_thread, _lock: lock };
         let (recovered, threads) = (found.report, Mutex::new(Some(threads)));
         Ok(Self { shared, requests, keeper: keeper_tasks, side_tasks, side_files, recovered, threads })

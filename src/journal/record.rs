@@ -72,6 +72,11 @@ impl Kind {
         }
     }
 
+    /// Whether readers are woken for it: by itself, a write that begins or a copy that has arrived is nothing to act upon.
+    pub(super) fn is_news(self) -> bool {
+        !matches!(self, Self::Intent | Self::Delivered | Self::Checkpoint)
+    }
+
     /// The kind of a byte; 0 is none, it stands where nothing was written.
     pub(super) fn of(byte: u8) -> Self {
         let known =

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::Durability;
+use super::inbox::Bell;
 use super::options::Options;
 use super::record::{Kind, Lsn, Payload, Side};
 use super::stats::JournalStats;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) synced_segment: AtomicU64,
     pub(super) failure: Failure,
     pub(super) closed: AtomicBool,
+    pub(super) bell: Bell,
 }
 
 impl Shared {

@@ -255,12 +255,17 @@ impl Copying {
             let mirror = Arc::clone(&self.mirror);
             spawn_local(async move {
                 if poll_fn(|cx| writing.poll(cx)).await.is_ok() {
-                    let _ = mirror.append(Kind::Outcome, outcome.encode(), Durability::Written);
+                    let _ = mirror.append(Kind::Outcome, outcome.encode(), Durability::Lazy);
                 }
             });
             return None;
         }
-        let durability = if waits { Durability::Synced } else { Durability::Written };
+        let durability = match (waits, &outcome.created) {
+            (true, _) => Durability::Synced,
+            // Without it, a kill would leave nobody who knows what was created; of anything else the primary can be asked.
+            (false, Some(_)) => Durability::Written,
+            (false, None) => Durability::Lazy,
+        };
         self.mirror.append(Kind::Outcome, outcome.encode(), durability).ok().filter(|_| waits)
     }
 

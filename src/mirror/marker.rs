@@ -10,6 +10,8 @@ use crate::head::names::BANYAN_MIRROR;
 
 /// Routers that a write may pass as a copy; one more is not copied.
 pub const HOPS_MAX: usize = 4;
+/// Bytes of a mark beside its hops and names.
+const MARK_BYTES: usize = 128;
 /// Bytes of the key.
 pub const KEY_BYTES: usize = 32;
 
@@ -52,9 +54,17 @@ impl Marker {
     /// The mark of a copy; `hops` are those before this router.
     pub fn mark(&self, id: CopyId, hops: &str) -> HeaderValue {
         let space = if hops.is_empty() { "" } else { " " };
-        let signed = format!("id=\"{:032x}\", hops=\"{hops}{space}{}\"", id.0, self.name);
-        let signature = hex(hmac::sign(&self.key, signed.as_bytes()).as_ref());
-        HeaderValue::try_from(format!("{signed}, sig=\"{signature}\"")).unwrap_or_else(|_| HeaderValue::from_static(""))
+        let mut mark = String::with_capacity(MARK_BYTES + hops.len() + self.name.len());
+        mark.push_str("id=\"");
+        push_hex(&mut mark, &id.0.to_be_bytes());
+        for part in ["\", hops=\"", hops, space, &*self.name, "\""] {
+            mark.push_str(part);
+        }
+        let signature = hmac::sign(&self.key, mark.as_bytes());
+        mark.push_str(", sig=\"");
+        push_hex(&mut mark, signature.as_ref());
+        mark.push('"');
+        HeaderValue::try_from(mark).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
     fn verify<'r>(&self, mark: &'r str) -> Option<&'r str> {
@@ -66,7 +76,17 @@ impl Marker {
 
 /// Writes bytes in hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)]);
+        text.push(DIGITS[usize::from(byte & 15)]);
+    }
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

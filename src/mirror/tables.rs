@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::{
-    Builder, ConcurrencyMode, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
-    WriteTransaction,
+    Builder, ConcurrencyMode, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    ReadableTableMetadata as _, TableDefinition, WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +138,8 @@ struct Sums {
     parked: HashMap<Box<str>, u64>,
     parked_bytes: u64,
     gaps: HashMap<Box<str>, u64>,
+    /// Whether any ids are paired; found out when the first is asked for, because an earlier process may pair some until then.
+    has_ids: Option<bool>,
 }
 
 impl State {
@@ -363,10 +365,11 @@ impl Tables {
     /// # Errors
     /// When the disk fails.
     pub fn pair_ids(&self, route: &str, here: (&str, &str), there: (&str, &str)) -> Result<(), TableError> {
-        self.write(|begun, _| {
+        self.write(|begun, sums| {
             let mut ids = begun.open_table(IDS)?;
             ids.insert((route, here.0, there.0, here.1), there.1)?;
             ids.insert((route, there.0, here.0, there.1), here.1)?;
+            sums.has_ids = Some(true);
             Ok(())
         })
     }
@@ -376,7 +379,11 @@ impl Tables {
     /// # Errors
     /// When the disk fails.
     pub fn id_at(&self, route: &str, from: &str, to: &str, id: &str) -> Result<Option<String>, TableError> {
+        if self.state().sums.has_ids == Some(false) {
+            return Ok(None);
+        }
         let table = self.reading()?.open_table(IDS)?;
+        self.state().sums.has_ids.get_or_insert(!table.is_empty()?);
         Ok(table.get((route, from, to, id))?.map(|there| there.value().to_owned()))
     }
 }

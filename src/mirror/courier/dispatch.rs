@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -30,6 +31,8 @@ use crate::upstream::CopyPace;
 const IN_FLIGHT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// What has waited longer is a backlog, in milliseconds.
 const BACKLOG_MS: u64 = 1_000;
+/// Between two looks at the journal, so that what comes close together is read at once, in milliseconds.
+const READ_EVERY_MS: u64 = 5;
 /// Before the next try of what could not be sent for a reason of our own, in milliseconds.
 const UNSENT_MS: u64 = 1_000;
 /// Lanes whose fences are remembered as read; beyond, they are read again.
@@ -102,26 +105,33 @@ impl Dispatch {
     /// Delivers until the courier ends; attempts under way are waited for then.
     pub(super) async fn run(mut self) {
         let mut written = self.source.journal().written();
+        let mut read_at_ms = 0;
         loop {
             let ends = self.courier.ends.get();
             if ends && self.tasks.is_empty() {
                 break;
             }
-            let more = self.read();
+            let (now_ms, mut more) = (clock::now_ms(), false);
+            if now_ms >= read_at_ms {
+                more = self.read();
+                self.show();
+                read_at_ms = if more { 0 } else { now_ms + READ_EVERY_MS };
+            }
             if self.source.is_elder() && self.scan.is_complete() && self.schedule.oldest().is_none() {
                 break;
             }
             if !ends {
                 self.begin_attempts();
             }
-            self.show();
             if more {
                 tokio::task::yield_now().await;
                 continue;
             }
+            let behind = *written.borrow_and_update() > self.scan.position();
             tokio::select! {
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.conclude(done),
-                _ = written.changed() => {}
+                _ = written.changed(), if !behind => {}
+                () = tokio::time::sleep(Duration::from_millis(READ_EVERY_MS)), if behind => {}
                 () = self.courier.ticks.notified() => {}
             }
             while let Some(done) = self.tasks.try_join_next_with_id() {
@@ -367,7 +377,7 @@ impl Dispatch {
         let Job { id, lsn, lane, .. } = *job;
         let end = Settlement { destination: self.destination.name.clone(), id, intent: lsn.0, how, lane };
         // Without it, the copy is sent once more after a restart, with the same key.
-        let appended = self.source.journal().append(Kind::Delivered, 0, end.encode(), Durability::Written);
+        let appended = self.source.journal().append(Kind::Delivered, 0, end.encode(), Durability::Lazy);
         if let Err(error) = appended {
             tracing::debug!(%error, "a settlement is not in the journal");
         }
