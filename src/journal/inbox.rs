@@ -1,13 +1,12 @@
 //! Owns the way of records to the committer, and when it wakes: at once for a record that somebody waits for; what nobody waits for
 //! goes with the next one, or after a short time by itself.
 
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use super::Durability;
 use super::record::record_bytes;
 use super::shared::{Message, Request, Shared};
 
@@ -72,7 +71,7 @@ pub(super) struct Batch {
 impl Batch {
     fn push(&mut self, request: Request) {
         self.bytes += record_bytes(request.payload.bytes());
-        self.urgent |= request.durability != Durability::Lazy || self.bytes > LAZY_BYTES_MAX;
+        self.urgent |= request.is_awaited() || self.bytes > LAZY_BYTES_MAX;
         self.requests.push(request);
     }
 }

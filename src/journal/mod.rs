@@ -57,8 +57,6 @@ const QUEUE_RESERVE_PART: usize = 4;
 /// When a ticket resolves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// As [`Durability::Written`], but nobody is waiting for it: it goes with what is written next, after 5 ms by itself.
-    Lazy,
     /// Once the record is with the kernel: it survives the death of the process, a power loss not for about a second.
     Written,
     /// Once an fsync covers it: it survives a power loss.
@@ -104,6 +102,15 @@ impl Journal {
         self.append_with(kind, epoch, None, payload.into(), durability)
     }
 
+    /// Hands over a record that nobody waits for: it is written with what comes next, or by itself after 5 ms.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn note(&self, kind: Kind, epoch: u64, payload: impl Into<Payload>) -> Result<(), AppendError> {
+        let payload = payload.into();
+        self.send(Request { kind, epoch, side: None, payload, durability: Durability::Written, reply: None })
+    }
+
     /// Appends a record that names a side file, which from then on lives as long as the record.
     ///
     /// # Errors
@@ -127,15 +134,19 @@ impl Journal {
         payload: Payload,
         durability: Durability,
     ) -> Result<Ticket, AppendError> {
-        let bytes = payload.bytes();
-        let admitted = self.admit(kind, record_bytes(bytes), bytes, self.shared.options.record_bytes_max);
-        admitted.inspect_err(|_| add(&self.shared.stats.records_refused, 1))?;
         let (reply, ticket) = Ticket::new();
-        let request = Request { kind, epoch, side, payload, durability, reply };
-        self.requests.send(Message::Append(request)).map_err(|_| AppendError::Closed)?;
-        let queued = self.shared.stats.queue_bytes.load(Ordering::Relaxed);
-        self.shared.bell.ring(durability != Durability::Lazy || queued > LAZY_BYTES_MAX as u64);
+        self.send(Request { kind, epoch, side, payload, durability, reply: Some(reply) })?;
         Ok(ticket)
+    }
+
+    fn send(&self, request: Request) -> Result<(), AppendError> {
+        let (bytes, stats) = (request.payload.bytes(), &self.shared.stats);
+        let admitted = self.admit(request.kind, record_bytes(bytes), bytes, self.shared.options.record_bytes_max);
+        admitted.inspect_err(|_| add(&stats.records_refused, 1))?;
+        let waits = request.is_awaited();
+        self.requests.send(Message::Append(request)).map_err(|_| AppendError::Closed)?;
+        self.shared.bell.ring(waits || stats.queue_bytes.load(Ordering::Relaxed) > LAZY_BYTES_MAX as u64);
+        Ok(())
     }
 
     /// Takes room in the queue, or says why there is none.

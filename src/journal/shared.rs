@@ -70,7 +70,14 @@ pub(super) struct Request {
     pub(super) side: Option<Side>,
     pub(super) payload: Payload,
     pub(super) durability: Durability,
-    pub(super) reply: Reply<Lsn>,
+    /// Where somebody waits.
+    pub(super) reply: Option<Reply<Lsn>>,
+}
+
+impl Request {
+    pub(super) fn is_awaited(&self) -> bool {
+        self.reply.is_some() || self.durability == Durability::Synced
+    }
 }
 
 #[derive(Debug)]

@@ -255,17 +255,17 @@ impl Copying {
             let mirror = Arc::clone(&self.mirror);
             spawn_local(async move {
                 if poll_fn(|cx| writing.poll(cx)).await.is_ok() {
-                    let _ = mirror.append(Kind::Outcome, outcome.encode(), Durability::Lazy);
+                    let _ = mirror.note(Kind::Outcome, outcome.encode());
                 }
             });
             return None;
         }
-        let durability = match (waits, &outcome.created) {
-            (true, _) => Durability::Synced,
-            // Without it, a kill would leave nobody who knows what was created; of anything else the primary can be asked.
-            (false, Some(_)) => Durability::Written,
-            (false, None) => Durability::Lazy,
-        };
+        if !waits && outcome.created.is_none() {
+            let _ = self.mirror.note(Kind::Outcome, outcome.encode());
+            return None;
+        }
+        // A kill must not leave nobody who knows what was created; of anything else the primary can be asked.
+        let durability = if waits { Durability::Synced } else { Durability::Written };
         self.mirror.append(Kind::Outcome, outcome.encode(), durability).ok().filter(|_| waits)
     }
 

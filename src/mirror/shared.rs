@@ -190,6 +190,10 @@ impl Mirror {
         self.journal.append(kind, self.epoch(0), payload, durability)
     }
 
+    pub(super) fn note(&self, kind: Kind, payload: Bytes) -> Result<(), AppendError> {
+        self.journal.note(kind, self.epoch(0), payload)
+    }
+
     /// Leaves a record of a write that is not copied.
     pub fn leave_gap(&self, gap: &Gap) {
         self.counts.gaps.fetch_add(1, Ordering::Relaxed);

@@ -19,7 +19,7 @@ use super::scan::Scan;
 use super::schedule::{Job, Schedule};
 use super::source::Source;
 use crate::clock;
-use crate::journal::{Durability, Kind, Lsn};
+use crate::journal::{Kind, Lsn};
 use crate::mirror::board::Ended;
 use crate::mirror::destination::Destination;
 use crate::mirror::record::{Class, Settled, Settlement};
@@ -377,7 +377,7 @@ impl Dispatch {
         let Job { id, lsn, lane, .. } = *job;
         let end = Settlement { destination: self.destination.name.clone(), id, intent: lsn.0, how, lane };
         // Without it, the copy is sent once more after a restart, with the same key.
-        let appended = self.source.journal().append(Kind::Delivered, 0, end.encode(), Durability::Lazy);
+        let appended = self.source.journal().note(Kind::Delivered, 0, end.encode());
         if let Err(error) = appended {
             tracing::debug!(%error, "a settlement is not in the journal");
         }
