@@ -19,7 +19,7 @@ use super::scan::Scan;
 use super::schedule::{Job, Schedule};
 use super::source::Source;
 use crate::clock;
-use crate::journal::{Kind, Lsn};
+use crate::journal::{Durability, Kind, Lsn};
 use crate::mirror::board::Ended;
 use crate::mirror::destination::Destination;
 use crate::mirror::record::{Class, Settled, Settlement};
@@ -376,8 +376,13 @@ impl Dispatch {
         }
         let Job { id, lsn, lane, .. } = *job;
         let end = Settlement { destination: self.destination.name.clone(), id, intent: lsn.0, how, lane };
-        // Without it, the copy is sent once more after a restart, with the same key.
-        let appended = self.source.journal().note(Kind::Delivered, 0, end.encode());
+        // Without it, the copy is sent once more after a restart, with the same key. Where the next one waits, it must not be sent
+        // again behind that one, so this is written now; a later one of its lane comes into the journal behind it anyway.
+        let (journal, payload) = (self.source.journal(), end.encode());
+        let appended = match self.schedule.has_next(lsn) {
+            true => journal.append(Kind::Delivered, 0, payload, Durability::Written).map(drop),
+            false => journal.note(Kind::Delivered, 0, payload),
+        };
         if let Err(error) = appended {
             tracing::debug!(%error, "a settlement is not in the journal");
         }

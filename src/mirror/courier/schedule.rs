@@ -345,6 +345,12 @@ impl Schedule {
         Some(job)
     }
 
+    /// Whether another copy waits for this one to end.
+    pub(super) fn has_next(&self, lsn: Lsn) -> bool {
+        let keys = self.jobs.get(&lsn).into_iter().flat_map(|job| &job.keys);
+        keys.filter_map(|key| self.lanes.get(key)).any(|lane| lane.line.len() > 1)
+    }
+
     /// Ends the copy whose intent has this number and name, as a settlement in the journal says.
     pub(super) fn end_settled(&mut self, lsn: Lsn, id: CopyId) {
         if self.jobs.get(&lsn).is_some_and(|job| job.id == id) {
