@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::error::AppendError;
 use super::keeper::BACK_OFF_TIMES_MAX;
 use super::shared::Request;
-use super::ticket::Ticket;
 
 /// How often room is looked for in a journal that is full; a failing disk has a pause of its own.
 const RETRY: Duration = Duration::from_secs(1);
@@ -38,9 +37,8 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Keeps an outcome for later; whoever waits for it is told that it is not durable.
     pub(super) fn keep(&mut self, mut request: Request, error: &AppendError) {
-        let (nobody, _) = Ticket::new();
         // Nobody may be waiting any more.
-        let _ = std::mem::replace(&mut request.reply, nobody).send(Err(error.clone()));
+        let _ = request.reply.take().map(|reply| reply.send(Err(error.clone())));
         self.requests.push(request);
         self.retry_at = Some(Instant::now() + RETRY);
     }
