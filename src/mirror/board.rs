@@ -71,7 +71,11 @@ impl Board {
 
     /// Shows how a destination stands.
     pub(super) fn show(&self, destination: &str, standing: Standing) {
-        self.standings().insert(destination.into(), standing);
+        let mut standings = self.standings();
+        match standings.get_mut(destination) {
+            Some(shown) => *shown = standing,
+            None => drop(standings.insert(destination.into(), standing)),
+        }
     }
 
     /// Asks the courier to try a destination at once.

@@ -114,7 +114,6 @@ impl Dispatch {
             let (now_ms, mut more) = (clock::now_ms(), false);
             if now_ms >= read_at_ms {
                 more = self.read();
-                self.show();
                 read_at_ms = if more { 0 } else { now_ms + READ_EVERY_MS };
             }
             if self.source.is_elder() && self.scan.is_complete() && self.schedule.oldest().is_none() {
@@ -123,6 +122,7 @@ impl Dispatch {
             if !ends {
                 self.begin_attempts();
             }
+            self.show();
             if more {
                 tokio::task::yield_now().await;
                 continue;
