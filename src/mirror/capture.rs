@@ -20,7 +20,7 @@ use super::writing::Writing;
 use crate::fault::Fault;
 use crate::forward::Tap;
 use crate::journal::{AppendError, Durability, Kind, Ticket};
-use crate::snapshot::{CopyMode, CopyRules, JournalOverflow, Naming, TooLarge};
+use crate::snapshot::{CopyMode, CopyRules, JournalOverflow, Naming, TooLarge, UnknownOutcome};
 
 /// Bodies up to this size stand in the record itself, in bytes; larger ones in a side file.
 pub const INLINE_BYTES_MAX: u64 = 1024 * 1024;
@@ -260,13 +260,20 @@ impl Copying {
             });
             return None;
         }
-        if !waits && outcome.created.is_none() {
+        // A kill takes it, if it is not written yet: then the primary must be able to tell.
+        if !waits && self.can_be_read() {
             let _ = self.mirror.note(Kind::Outcome, outcome.encode());
             return None;
         }
-        // A kill must not leave nobody who knows what was created; of anything else the primary can be asked.
         let durability = if waits { Durability::Synced } else { Durability::Written };
         self.mirror.append(Kind::Outcome, outcome.encode(), durability).ok().filter(|_| waits)
+    }
+
+    /// Whether reading the primary tells what became of the write.
+    fn can_be_read(&self) -> bool {
+        self.rules.unknown == UnknownOutcome::Read
+            && matches!(&*self.method, "PUT" | "PATCH" | "DELETE")
+            && self.rules.entity(self.path()).is_some()
     }
 
     fn has_intent(&self) -> bool {
