@@ -4,7 +4,7 @@
 mod walk;
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -156,6 +156,9 @@ impl State {
         begun.open_table(IDS)?;
         begun.open_table(GAP_COUNTS)?;
         begun.commit()?;
+        // What is in a file is durable once its name is.
+        let named = File::open(path.parent().unwrap_or(path)).and_then(|dir| dir.sync_all());
+        named.map_err(redb::Error::from)?;
         let mut sums = Sums::default();
         let reading = database.begin_read()?;
         for entry in reading.open_table(PARKED)?.iter()? {

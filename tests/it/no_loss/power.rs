@@ -42,6 +42,24 @@ fn g2_a_write_whose_success_was_seen_arrives_after_a_power_loss() {
     }
 }
 
+/// In the first run nothing has synced the names of the files yet but what made them.
+#[test]
+fn what_was_parked_in_the_first_run_is_there_after_a_power_loss() {
+    let mut world = World::start_faulty("dualwrite", "overflow: fail_closed", SMALL);
+    let head = "PUT /items/e1 HTTP/1.1\r\nhost: a.example\r\nx-write: 1\r\nx-copy: reject\r\n";
+    assert_eq!(world.router.exchange(format!("{head}content-length: 8\r\n\r\n{{\"id\":1}}")).status(), 200);
+    world.router.wait_for_metric("banyan_copies_parked", &[], 1.0);
+    // Its sync covers the note that the first has come to its end.
+    write(&world, 2);
+    world.kill();
+    world.disk().lose_power(Taken::Everything, &mut fastrand::Rng::with_seed(0));
+    world.resume();
+    world.drain();
+    let verdict = check(&history(&world, 2));
+    assert_eq!(verdict.parked, 1, "{verdict:?}");
+    verdict.assert_kept("parked");
+}
+
 /// A sync that does nothing, as a power loss shows it: the checker has to name each write that it cost, and no other.
 #[test]
 fn writes_that_were_synced_by_a_lie_are_found_to_be_lost() {
