@@ -39,7 +39,7 @@ pub(super) struct Committer {
     current: Option<Segment>,
     tail: Tail,
     failing: Option<BackOff>,
-    /// Outcomes for which there was no room or no disk.
+    /// Outcomes and deliveries for which there was no room or no disk.
     waiting: Waiting,
     /// Failed segments of which nothing is durable, until their records stand elsewhere.
     left_behind: Vec<u64>,
@@ -111,8 +111,9 @@ impl Committer {
         }
         while let Some(first) = batch.first() {
             if let Err(error) = self.make_room(record_bytes(first.payload.bytes())) {
-                // A smaller one may still fit where a disk is full, and be of more worth.
-                let at = if matches!(error, AppendError::Full) { 1 } else { batch.len() };
+                // A smaller one may still fit where a disk is full, and be of more worth; but none overtakes one that waits.
+                let alone = matches!(error, AppendError::Full) && !first.kind.has_happened();
+                let at = if alone { 1 } else { batch.len() };
                 let rest = batch.split_off(at);
                 self.refuse(batch, &error);
                 batch = rest;
@@ -272,7 +273,7 @@ impl Committer {
 
     fn refuse(&mut self, requests: Vec<Request>, error: &AppendError) {
         for request in requests {
-            if request.kind == Kind::Outcome {
+            if request.kind.has_happened() {
                 self.waiting.keep(request, error);
                 continue;
             }

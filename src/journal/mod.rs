@@ -51,7 +51,7 @@ pub use recover::Recovered;
 pub use stats::{BOUNDS_SECONDS, Histogram, JournalStats, Usage};
 pub use ticket::Ticket;
 
-/// Deliveries and gaps may wait in a queue that is longer by one part in so many.
+/// What is no intent may wait in a queue that is longer by one part in so many.
 const QUEUE_RESERVE_PART: usize = 4;
 
 /// When a ticket resolves.
@@ -89,9 +89,9 @@ impl Journal {
     /// Hands a record to the committer; never blocks. Records of one thread get their numbers in its order.
     ///
     /// # Errors
-    /// At once when there is no room, the payload is too large, the disk is failing, or the journal is closed. An outcome is
-    /// refused only for the last and the size; one that the disk does not take waits in memory until it does, whatever its
-    /// ticket says.
+    /// At once when there is no room, the payload is too large, the disk is failing, or the journal is closed. Outcomes and
+    /// deliveries are refused only for the last and the size; those that the disk does not take wait in memory until it does, in
+    /// their order, whatever their tickets say.
     pub fn append(
         &self,
         kind: Kind,
@@ -158,8 +158,8 @@ impl Journal {
         if payload > payload_max {
             return Err(AppendError::TooLarge { bytes: payload, bytes_max: payload_max });
         }
-        if kind == Kind::Outcome {
-            // There is one for each intent that was taken, and what has happened must not be forgotten.
+        if kind.has_happened() {
+            // There is one for each intent that was taken, and it must not be forgotten.
             stats.queue_bytes.fetch_add(bytes as u64, Ordering::AcqRel);
             return Ok(());
         }
@@ -251,6 +251,12 @@ impl Journal {
     #[must_use]
     pub fn is_above_high_water(&self) -> bool {
         self.is_out_of_space() || self.live_bytes() >= self.shared.options.high_water_bytes()
+    }
+
+    /// Tells whether so much waits in memory that nothing more should be done that has to be noted.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.shared.stats.queue_bytes.load(Ordering::Relaxed) >= self.shared.options.queue_bytes_max as u64
     }
 
     /// How full it is.

@@ -57,6 +57,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it says what has happened already, about an intent in the log: then it is not refused, but waits.
+    pub(super) fn has_happened(self) -> bool {
+        matches!(self, Self::Outcome | Self::Delivered)
+    }
+
     /// The byte in the record.
     #[must_use]
     pub fn byte(self) -> u8 {

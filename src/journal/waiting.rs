@@ -1,7 +1,9 @@
-//! Owns what waits for a disk that fails or is full: the next attempt, and outcomes, which wait in memory until they are taken.
+//! Owns what waits for a disk that fails or is full: the next attempt, and outcomes and deliveries, which wait in memory, in their
+//! order, until they are taken.
 //!
 //! Whoever is refused an intent can act on it. An outcome has happened, and its intent is in the log: forgotten, it would hold up
-//! the copies of its entity until the next start. There is one for each intent under way, so they are few.
+//! the copies of its entity until the next start. A delivery that is forgotten while a later one is not brings the older copy
+//! once more after the next start, behind the newer one.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +29,7 @@ impl BackOff {
     }
 }
 
-/// Outcomes that are not in the log yet, in their order.
+/// Outcomes and deliveries that are not in the log yet, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     requests: Vec<Request>,
@@ -35,7 +37,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Keeps an outcome for later; whoever waits for it is told that it is not durable.
+    /// Keeps one for later; whoever waits for it is told that it is not durable.
     pub(super) fn keep(&mut self, mut request: Request, error: &AppendError) {
         // Nobody may be waiting any more.
         let _ = request.reply.take().map(|reply| reply.send(Err(error.clone())));

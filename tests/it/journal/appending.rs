@@ -157,7 +157,7 @@ fn limits_refuse_at_once_and_leave_a_reserve() {
     assert!(matches!(fill(Kind::Intent), AppendError::Full));
     let usage = journal.usage();
     assert!(usage.live_bytes <= usage.high_water_bytes && usage.live_bytes + 2000 > usage.high_water_bytes);
-    assert!(matches!(fill(Kind::Delivered), AppendError::Full));
+    assert!(matches!(fill(Kind::Gap), AppendError::Full));
     assert!(journal.usage().live_bytes <= usage.bytes_max && journal.is_above_high_water());
     let next = *journal.written().borrow();
     journal.trim(next);

@@ -139,21 +139,21 @@ fn while_the_disk_fails_records_are_refused_at_once_and_afterwards_taken() {
 }
 
 #[test]
-fn an_outcome_waits_for_the_disk_and_is_written_before_what_comes_later() {
+fn what_has_happened_waits_for_the_disk_and_is_written_before_what_comes_later() {
     let disk = MemoryDisk::default();
     let journal = open_on(Arc::new(disk.clone()), Path::new(DIR));
     put_synced(&journal, "intent");
     disk.fail(Faults { syncs: 0..u64::MAX, ..Faults::default() });
-    let outcome = |text: &'static str, durability| {
-        let ticket = journal.append(Kind::Outcome, 0, Bytes::from_static(text.as_bytes()), durability);
+    let outcome = |kind, text: &'static str, durability| {
+        let ticket = journal.append(kind, 0, Bytes::from_static(text.as_bytes()), durability);
         ticket.unwrap().wait().unwrap_err()
     };
     // The first finds out that the disk fails, the second comes while that is known.
     for text in ["first", "second"] {
-        let error = outcome(text, Durability::Synced);
+        let error = outcome(Kind::Outcome, text, Durability::Synced);
         assert!(matches!(error, AppendError::Failed(_)), "{error}");
     }
-    outcome("third", Durability::Written);
+    outcome(Kind::Delivered, "third", Durability::Written);
     disk.fail(Faults::default());
     let mut written = journal.written();
     let started = Instant::now();

@@ -46,7 +46,7 @@ pub(crate) struct Verdict {
     pub(crate) gaps: usize,
     /// Entities that differ because a write whose client saw no answer was done by one side before it was durable.
     pub(crate) unfinished: usize,
-    /// For each lost or late write what is known of it and of its entity.
+    /// What is known of each entity of which something was lost, came too late, or differs.
     pub(crate) story: Vec<String>,
 }
 
@@ -100,17 +100,23 @@ impl<'a> Checker<'a> {
         self.verdict.violations.insert(violation);
     }
 
-    /// Notes, for whoever has to find the fault, all that is known of what was lost or came too late.
+    /// Notes, for whoever has to find the fault, what is known of what was lost, came too late, or differs.
     fn tell(&mut self) {
         for violation in self.verdict.violations.clone() {
-            let (Violation::Lost(id) | Violation::Reordered(id, _)) = violation else { continue };
-            let write = self.writes.get(&id);
-            let entity = self.served.get(&id).map_or("", |served| &*served.entry.entity);
-            self.verdict.story.push(format!("{violation:?}: {write:?}"));
+            let (entity, about) = match &violation {
+                Violation::Lost(id) | Violation::Reordered(id, _) => {
+                    (self.served.get(id).map_or("", |served| &*served.entry.entity), Some(*id))
+                }
+                Violation::Diverged(entity) => (&**entity, None),
+                _ => continue,
+            };
+            let is_near = |id: u64| about.is_none_or(|about| about.abs_diff(id) < 200);
+            self.verdict.story.push(format!("{violation:?}:"));
+            let writes = self.history.writes.iter().filter(|write| write.entity == entity && is_near(write.id));
+            self.verdict.story.extend(writes.map(|write| format!("{write:?}")));
             for (side, log) in self.history.sides.iter().enumerate() {
-                let about = log.iter().filter(|entry| entry.entity == entity || entry.owner == Some(id));
-                let near = about.filter(|entry| entry.owner.is_none_or(|owner| owner.abs_diff(id) < 200));
-                self.verdict.story.extend(near.map(|entry| format!("side {side}: {}", entry.to_line().trim_end())));
+                let of_it = log.iter().filter(|entry| entry.entity == entity && entry.owner.is_none_or(is_near));
+                self.verdict.story.extend(of_it.map(|entry| format!("side {side}: {}", entry.to_line().trim_end())));
             }
         }
     }
@@ -149,8 +155,6 @@ impl<'a> Checker<'a> {
     }
 
     fn check_acknowledged(&mut self) {
-        // A delete that found nothing has nothing more to do: what was there went by an earlier one, or by a resolution.
-        let is_done = |copy: &Entry| copy.applied || (copy.value.is_none() && matches!(copy.status, 404 | 410));
         let arrived: [HashSet<u64>; 2] = [0, 1]
             .map(|side| self.copies[side].iter().filter(|(_, copy)| is_done(copy)).map(|(owner, _)| *owner).collect());
         let mut gaps: HashMap<&str, usize> = HashMap::new();
@@ -241,7 +245,7 @@ impl<'a> Checker<'a> {
                 };
                 // What was resolved by reading carries a later state, and is no place in the order.
                 let is_own = copy.value == served.entry.value;
-                if !copy.applied || !is_own || !seen.insert(owner) {
+                if !is_done(copy) || !is_own || !seen.insert(owner) {
                     continue;
                 }
                 match latest.get(&*copy.entity) {
@@ -304,6 +308,12 @@ impl<'a> Checker<'a> {
             self.writes.get(id).is_none_or(|write| write.seen == Seen::Unknown) && !copied
         })
     }
+}
+
+/// Whether a copy has arrived: a delete that found nothing has nothing more to do, as what was there went by an earlier one, or by a
+/// resolution.
+fn is_done(copy: &Entry) -> bool {
+    copy.applied || (copy.value.is_none() && matches!(copy.status, 404 | 410))
 }
 
 /// What a log leaves: the value of each entity that is there.

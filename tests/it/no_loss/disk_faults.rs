@@ -230,3 +230,41 @@ fn an_outcome_that_comes_while_the_disk_fails_is_not_forgotten() {
         check(&world.look(writes)).assert_kept(mode);
     }
 }
+
+/// A note of a delivery that is lost, with later ones kept, would bring the older copy again behind the newer one.
+#[test]
+fn a_delivery_that_could_not_be_noted_is_not_repeated_behind_a_later_one() {
+    let mut world = World::start_faulty("dualwrite", "overflow: fail_closed, mode: sync_outcome", SMALL);
+    // As long as its outcome is open, nothing behind it is forgotten.
+    let mut open = world.router.connect();
+    open.send(
+        "PUT /items/open HTTP/1.1\r\nhost: a.example\r\nx-primary: stall\r\nx-write: 99\r\ncontent-length: 2\r\n\r\n{}",
+    );
+    wait_until("the open one is synced", || world.disk().has_synced("/items/open"));
+    world.modern.behave("slow 1000");
+    let mut writes = Vec::new();
+    let mut put = |world: &World, entity: &str| {
+        let id = writes.len() as u64 + 1;
+        let seen = Seen::of(world.put(entity, id).status());
+        writes.push(Write { id, entity: entity.to_owned(), key: None, seen });
+        (seen == Seen::Acknowledged).then_some(id)
+    };
+    let arrived = |world: &World, id: u64| world.modern.entries().iter().any(|entry| entry.owner == Some(id));
+    let first = put(&world, "a").unwrap();
+    world.disk().fail(Fault::Write { skip: 0, fail: u64::MAX });
+    wait_until("the first copy arrives", || arrived(&world, first));
+    wait_until("its note fails", || is_failing(&world));
+    world.disk().heal();
+    world.modern.behave("well");
+    wait_until("the disk is tried again", || !is_failing(&world));
+    let later = put(&world, "a").unwrap();
+    wait_until("the later copy has come to its end", || world.router.metric("banyan_copies_pending", &[]) == 1.0);
+    assert!(arrived(&world, later));
+    // What is acknowledged behind its note is written behind it.
+    put(&world, "c").unwrap();
+    writes.push(Write { id: 99, entity: "open".to_owned(), key: None, seen: Seen::Unknown });
+    world.kill();
+    world.resume();
+    world.drain();
+    check(&world.look(writes)).assert_kept("the last one is in force");
+}

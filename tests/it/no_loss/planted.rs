@@ -240,6 +240,21 @@ fn a_delete_that_finds_nothing_has_arrived() {
 }
 
 #[test]
+fn a_delete_that_found_nothing_and_is_repeated_after_later_ones_came_in_order() {
+    let mut history = sound();
+    for log in &mut history.sides {
+        log[2].value = None;
+    }
+    // An earlier copy had deleted it; then 2 and 4 came, and both came again.
+    let again: Vec<_> = history.sides[1][2..5].to_vec();
+    history.sides[1][2] = Entry { applied: false, status: 404, ..again[0].clone() };
+    history.sides[1].extend([again[0].clone(), again[2].clone()]);
+    check(&history).assert_kept("repeated");
+    history.sides[1].remove(2);
+    assert_finds(&history, &[Violation::Reordered(2, 4)]);
+}
+
+#[test]
 fn a_resolved_outcome_may_bring_back_what_this_side_served_before_the_roles_changed() {
     let mut history = sound();
     // The other side serves now; it failed at write 6, and holds the copy of 4.

@@ -26,6 +26,9 @@ const LOG: &str = "BANYAN_TEST_SERVICE_LOG";
 /// Where it says how it behaves.
 const BEHAVIOUR: &str = "/behaviour";
 
+/// How long a request that is to stall is held: longer than a test lasts that sends one.
+const STALL: Duration = Duration::from_secs(60);
+
 /// Ports that are tried: below those which the kernel gives to connections, so that a restart finds its own free.
 const PORTS: std::ops::Range<u16> = 15_000..30_000;
 
@@ -155,6 +158,11 @@ fn serve(stream: TcpStream, store: &Mutex<Store>, behaviour: &Mutex<String>) {
         }
         if let Some(milliseconds) = how.strip_prefix("slow ").and_then(|text| text.parse().ok()) {
             std::thread::sleep(Duration::from_millis(milliseconds));
+        }
+        if request.field("x-primary") == "stall" && !request.has("banyan-mirror") {
+            // It is never done and never answered.
+            std::thread::sleep(STALL);
+            return;
         }
         let answer = match &*how {
             "busy" => Some(answer(503, "", b"")),
