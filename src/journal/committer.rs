@@ -273,7 +273,8 @@ impl Committer {
 
     fn refuse(&mut self, requests: Vec<Request>, error: &AppendError) {
         for request in requests {
-            if request.kind.has_happened() {
+            // The write of an intent that nobody waits for is served.
+            if request.kind.has_happened() || (request.kind == Kind::Intent && request.reply.is_none()) {
                 self.waiting.keep(request, error);
                 continue;
             }

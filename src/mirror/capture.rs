@@ -105,7 +105,6 @@ impl Copying {
     pub fn poll_kept(&self, cx: &mut Context<'_>) -> Poll<Result<(), NotKept>> {
         let mut state = self.state.borrow_mut();
         let written = match &mut *state {
-            State::Writing(Writing::Small(_)) if self.rules.mode == CopyMode::Async => return Poll::Ready(Ok(())),
             State::Writing(writing) => ready!(writing.poll(cx)),
             // An answer to a request that is not whole: what it comes to is judged with its status.
             State::Capturing { .. } | State::Written => return Poll::Ready(Ok(())),
@@ -290,8 +289,12 @@ impl Copying {
             return State::Writing(Writing::Large(spawn_local(task)));
         }
         draft.body = Body::Inline(parts);
-        match self.mirror.append_intent(&draft, durability(&self.rules)) {
-            Ok(ticket) => State::Writing(Writing::Small(ticket)),
+        let appended = match self.rules.mode {
+            CopyMode::Async => self.mirror.note_intent(&draft).map(|()| State::Written),
+            _ => self.mirror.append_intent(&draft).map(|ticket| State::Writing(Writing::Small(ticket))),
+        };
+        match appended {
+            Ok(state) => state,
             Err(error) => {
                 self.destination.settle(self.lane);
                 let reason = match error {

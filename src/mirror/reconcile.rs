@@ -137,7 +137,7 @@ impl Mirror {
         destination.expect(lane);
         let append = || -> Result<(), AppendError> {
             let journal = self.journal();
-            journal.note(Kind::Intent, intent.epoch, intent.encode())?;
+            drop(journal.append(Kind::Intent, intent.epoch, intent.encode(), Durability::Written)?);
             journal.append(Kind::Outcome, intent.epoch, outcome.encode(), Durability::Synced)?.wait().map(drop)
         };
         append().inspect_err(|_| destination.settle(lane))?;

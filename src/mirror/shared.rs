@@ -169,9 +169,14 @@ impl Mirror {
         Room { all: Arc::clone(&self.captured_bytes), taken: 0 }
     }
 
-    pub(super) fn append_intent(&self, intent: &Intent, durability: Durability) -> Result<Ticket, AppendError> {
+    pub(super) fn append_intent(&self, intent: &Intent) -> Result<Ticket, AppendError> {
         self.counts.intents.fetch_add(1, Ordering::Relaxed);
-        self.journal.append(Kind::Intent, intent.epoch, intent.encode(), durability)
+        self.journal.append(Kind::Intent, intent.epoch, intent.encode(), Durability::Synced)
+    }
+
+    pub(super) fn note_intent(&self, intent: &Intent) -> Result<(), AppendError> {
+        self.counts.intents.fetch_add(1, Ordering::Relaxed);
+        self.journal.note(Kind::Intent, intent.epoch, intent.encode())
     }
 
     /// Stores a body in a side file, then the intent that names it.
