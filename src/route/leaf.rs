@@ -62,9 +62,9 @@ impl Leaf {
         }
         let mut sorted: Vec<Group> = Vec::new();
         for mut equal in ranks.into_values().rev() {
-            find_overlaps(&equal, &sorted, all, conflicts);
-            // Which of them comes first decides nothing (they never both hold); explanations want a fixed order.
+            // Which of them comes first decides nothing (they never both hold); conflicts and explanations want a fixed order.
             equal.sort_unstable_by_key(|group| group.routes.iter().min().copied());
+            find_overlaps(&equal, &sorted, all, conflicts);
             sorted.extend(equal);
         }
         Self { groups: sorted.into(), always: always.first().copied() }

@@ -193,7 +193,7 @@ impl<P> RouteTable<P> {
         let leaves = groups.iter().map(|routes| Leaf::build(routes, &conditions, &mut conflicts)).collect();
         if !conflicts.is_empty() {
             conflicts.sort_unstable_by_key(|found| (found.second, found.first));
-            conflicts.dedup_by_key(|found| found.second);
+            conflicts.dedup();
             return Err(conflicts);
         }
         Ok(Self { hosts: Hosts::build(roots), tree: growing.finish(), leaves, conditions, templates, shown, payloads })
