@@ -174,7 +174,14 @@ impl Report {
         let kinds = [
             (&self.differing, "differ"),
             (&self.missing, "are missing there"),
-            (&self.surplus, "are there alone"),
+            (
+                &self.surplus,
+                if args.dry_run {
+                    "are there alone, and would be DELETED there"
+                } else {
+                    "are there alone, and are DELETED there"
+                },
+            ),
             (&self.failed, "could not be compared"),
         ];
         for (paths, what) in kinds.into_iter().filter(|(paths, _)| !paths.is_empty()) {

@@ -250,7 +250,14 @@ impl Journal {
     /// Tells whether intents are refused for want of room.
     #[must_use]
     pub fn is_above_high_water(&self) -> bool {
-        self.is_out_of_space() || self.live_bytes() >= self.shared.options.high_water_bytes()
+        self.lacks_room_for(0)
+    }
+
+    /// Tells whether an intent of so many bytes would be refused for want of room.
+    #[must_use]
+    pub fn lacks_room_for(&self, bytes: u64) -> bool {
+        let taken = self.live_bytes() + self.shared.stats.queue_bytes.load(Ordering::Relaxed);
+        self.is_out_of_space() || taken + bytes >= self.shared.options.high_water_bytes()
     }
 
     /// Tells whether so much waits in memory that nothing more should be done that has to be noted.

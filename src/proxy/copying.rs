@@ -26,6 +26,8 @@ use crate::snapshot::{Choice, CopyMode, CopyRules, JournalOverflow, Leg, Route, 
 
 /// How long a write that changes sides waits for an older copy that is being sent to its new side, in milliseconds.
 const FENCE_WAIT_MS_MAX: u64 = 2_000;
+/// Bytes that the record of a write may take beside its body: who insists on a copy is refused before the primary is asked.
+const HEAD_BYTES: u64 = 64 * 1024;
 /// How often it looks, in milliseconds.
 const FENCE_LOOK_MS: u32 = 25;
 
@@ -117,7 +119,8 @@ impl Write {
     ) -> Result<Option<Rc<Copying>>, Fault> {
         let (Some(to), Some(hops)) = (decision.leg.copy_to, &self.hops) else { return Ok(None) };
         let rules = &self.rules;
-        if rules.overflow == JournalOverflow::FailClosed && self.mirror.is_full() {
+        let bytes = HEAD_BYTES + body.size_hint().lower();
+        if rules.overflow == JournalOverflow::FailClosed && self.mirror.journal().lacks_room_for(bytes) {
             return Err(Fault::NotKept);
         }
         let refuses = rules.too_large == TooLarge::Refuse || rules.mode == CopyMode::Strict;

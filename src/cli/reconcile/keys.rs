@@ -50,6 +50,15 @@ fn lines(file: &Path) -> Result<BTreeSet<String>, String> {
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
+/// The path of the entity that a gap or a parked copy is about; a create's own path names the collection.
+fn entity_path(entry: &Value) -> Option<String> {
+    let path = entry["target"].as_str()?.split('?').next()?;
+    Some(match entry["created"].as_str() {
+        Some(created) => format!("{}/{created}", path.trim_end_matches('/')),
+        None => path.to_owned(),
+    })
+}
+
 /// The paths of gaps and parked copies of the route.
 fn known(args: &ReconcileArgs, client: &Client) -> Result<BTreeSet<String>, String> {
     let mut found = BTreeSet::new();
@@ -63,7 +72,7 @@ fn known(args: &ReconcileArgs, client: &Client) -> Result<BTreeSet<String>, Stri
             }
             let entries = reply.body[list].as_array().into_iter().flatten();
             let of_route = entries.filter(|entry| entry["route"] == args.route.as_str() && !entry["entity"].is_null());
-            found.extend(of_route.filter_map(|entry| Some(entry["target"].as_str()?.split('?').next()?.to_owned())));
+            found.extend(of_route.filter_map(entity_path));
             // An older router answers as if it had not been asked for pages, or not at all.
             after = reply.body["next"].as_str().map(str::to_owned);
         }

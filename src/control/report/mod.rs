@@ -101,6 +101,7 @@ impl Reporter {
         let traffic = Traffic::of(&moment.legs);
         let health = sources.health.upstreams();
         let control = &sources.publications.metrics().control;
+        let copies = sources.mirror.as_ref().map(|mirror| mirror.status());
         let mut report = StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: moment.snapshot.generation,
@@ -116,12 +117,9 @@ impl Reporter {
             routes: traffic::routes(&moment.snapshot, &traffic),
             upstreams: traffic::upstreams(&moment.snapshot, &traffic, &health),
             overrides: sources.operator.overrides(),
-            copies: sources
-                .mirror
-                .as_ref()
-                .map_or(serde_json::Value::Null, |mirror| serde_json::to_value(mirror.status()).unwrap_or_default()),
+            copies: serde_json::to_value(&copies).unwrap_or_default(),
         };
-        report.problems = problems::problems(&report, &moment, sources);
+        report.problems = problems::problems(&report, copies.as_ref(), &moment, sources);
         report
     }
 

@@ -4,6 +4,7 @@ use super::shape::{Problem, StatusReport};
 use super::{Moment, Sources};
 use crate::config::Severity;
 use crate::control::overrides::Note;
+use crate::mirror::CopiesStatus;
 use crate::observe::ControlMetrics;
 
 /// Collects problems.
@@ -26,7 +27,12 @@ impl Found {
 }
 
 /// Everything that is wrong, the worst first.
-pub(super) fn problems(report: &StatusReport, moment: &Moment, sources: &Sources) -> Vec<Problem> {
+pub(super) fn problems(
+    report: &StatusReport,
+    copied: Option<&CopiesStatus>,
+    moment: &Moment,
+    sources: &Sources,
+) -> Vec<Problem> {
     let mut found = Found::default();
     let metrics = sources.publications.metrics();
     if let Some(why) = sources.readiness.why_not() {
@@ -35,6 +41,9 @@ pub(super) fn problems(report: &StatusReport, moment: &Moment, sources: &Sources
     overrides(&mut found, moment, &metrics.control);
     files(&mut found, report);
     upstreams(&mut found, report);
+    if let Some(copied) = copied {
+        copies(&mut found, copied);
+    }
     let refused = metrics.certificates.refused.value();
     if refused > 0 {
         let text = format!("{refused} certificate files are not used, or their time is not now");
@@ -115,6 +124,33 @@ fn upstreams(found: &mut Found, report: &StatusReport) {
         for endpoint in upstream.endpoints.iter().filter(|endpoint| endpoint.share == 0.0) {
             let text = format!("the endpoint {} of the upstream `{name}` is out of service", endpoint.address);
             found.warn("endpoint-out", text, "it fails its checks or its requests; the others serve");
+        }
+    }
+}
+
+fn copies(found: &mut Found, copied: &CopiesStatus) {
+    let journal = &copied.journal;
+    if journal.failing {
+        let text =
+            "the disk of the journal fails: writes are served without a copy, or refused where the route insists";
+        found.error("journal-failing", text, "look at the disk of the state directory; it is tried again by itself");
+    } else if journal.bytes >= journal.high_water_bytes {
+        let text = "the journal is full: writes are served without a copy, or refused where the route insists";
+        found.error("journal-full", text, "`banyan journal status` shows which destination takes nothing");
+    }
+    for destination in &copied.destinations {
+        let (name, pending) = (&destination.name, destination.pending);
+        let why = destination.trouble.as_deref().unwrap_or("it fails");
+        if destination.paused {
+            let text = format!("{pending} copies wait: `{name}` lets nobody in: {why}");
+            found.error("copies-paused", text, "mend its credentials, then `banyan journal resume` with its name");
+        } else if destination.breaker == "open" && pending > 0 {
+            let text = format!("{pending} copies wait for `{name}`: {why}");
+            found.warn("copies-wait", text, "look at the upstream; they go on by themselves");
+        }
+        if destination.parked > 0 {
+            let text = format!("{} copies for `{name}` are parked", destination.parked);
+            found.warn("copies-parked", text, "`banyan journal list` shows why; replay or drop them, or reconcile");
         }
     }
 }

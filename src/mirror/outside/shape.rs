@@ -99,6 +99,8 @@ pub struct ParkedEntry {
     pub target: Box<str>,
     /// What it is about.
     pub entity: Option<Box<str>>,
+    /// The id that the primary gave to what was created.
+    pub created: Option<Box<str>>,
     /// In a word.
     pub reason: Box<str>,
     /// The status or fault.
@@ -123,8 +125,6 @@ pub struct ParkedCopy {
     pub primary: Box<str>,
     /// How: the status, 0 without one.
     pub primary_status: u16,
-    /// The id that the primary gave to what was created.
-    pub created: Option<Box<str>>,
     /// When the write was admitted, in milliseconds since the epoch.
     pub admitted_unix_ms: u64,
     /// The headers; credentials are not shown.

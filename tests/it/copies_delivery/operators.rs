@@ -21,6 +21,15 @@ fn json(router: &Router, arguments: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// What `banyan status` calls wrong.
+fn problems(router: &Router) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+    let output = command.args(["status", "--json", "--state"]).arg(router.directory().join("state")).output().unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = status["problems"].as_array().unwrap().iter();
+    found.map(|problem| problem["code"].as_str().unwrap().to_owned()).collect()
+}
+
 /// How the destination `modern` stands.
 pub(super) fn modern(router: &Router) -> Value {
     let status = json(router, &["status"]);
@@ -42,6 +51,7 @@ fn parked_copies_are_seen_mended_replayed_and_dropped() {
         assert_eq!(router.exchange(request("PUT", &format!("/orders/{order}"), &body)).status(), 200);
     }
     wait_until("all are parked", || modern(&router)["parked"] == 3 && modern(&router)["pending"] == 0);
+    assert!(problems(&router).contains(&"copies-parked".to_owned()));
     let listed = json(&router, &["list"]);
     assert_eq!((&listed["groups"][0]["count"], &listed["groups"][0]["came"]), (&3.into(), &"422".into()), "{listed}");
     let parked = |target: &str| -> String {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use banyan::journal::{Durability, Journal, Kind, Lsn};
+use banyan::journal::{AppendError, Durability, Journal, Kind, Lsn};
 use bytes::Bytes;
 
 use super::{body, options, read_all};
@@ -31,7 +31,14 @@ fn the_writer_that_is_killed() {
             loop {
                 let (number, bytes) = (chance.u64(..), [10, 300, 2000, 8000][chance.usize(0..4)]);
                 let durability = if chance.bool() { Durability::Synced } else { Durability::Written };
-                let ticket = journal.append(Kind::Intent, number, body(number, bytes), durability).unwrap();
+                let ticket = match journal.append(Kind::Intent, number, body(number, bytes), durability) {
+                    // Whoever trims has not had its turn.
+                    Err(AppendError::Full) => {
+                        std::thread::yield_now();
+                        continue;
+                    }
+                    appended => appended.unwrap(),
+                };
                 let lsn = ticket.wait().unwrap();
                 // One write a line, so that lines of threads do not mix.
                 std::io::stdout().write_all(format!("\nacknowledged {lsn} {number} {bytes}\n").as_bytes()).unwrap();
