@@ -63,6 +63,9 @@ struct Unpin {
     reason: String,
 }
 
+/// The greatest number that every reader of JSON knows exactly (RFC 8259, section 6).
+const GENERATION_MAX: u64 = (1 << 53) - 1;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Restore {
@@ -105,6 +108,9 @@ impl Wish {
             }
             Write::Restore => {
                 let Restore { generation, reason } = parse(body)?;
+                if generation > GENERATION_MAX {
+                    return Err(Problem::malformed(format!("generation is at most {GENERATION_MAX}")));
+                }
                 Self::reasoned(Command::Restore { generation }, Reasoned { reason })
             }
         };
