@@ -1,7 +1,7 @@
 //! Owns what waits for a disk that fails or is full: the next attempt, and outcomes and deliveries, which wait in memory, in their
 //! order, until they are taken.
 //!
-//! Whoever is refused an intent can act on it. An outcome has happened, and its intent is in the log: forgotten, it would hold up
+//! Whoever is refused an intent can act on it; one that nobody waits for stays, its write is served. An outcome has happened, and its intent is in the log: forgotten, it would hold up
 //! the copies of its entity until the next start. A delivery that is forgotten while a later one is not brings the older copy
 //! once more after the next start, behind the newer one.
 

@@ -7,6 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 
 use super::Problem;
 
@@ -36,4 +37,12 @@ pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, P
         Ok(Err(_)) => Err(Problem::malformed("the body broke off".to_owned()).fatal()),
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "the body is not there yet").fatal()),
     }
+}
+
+/// Reads the JSON of a body.
+///
+/// # Errors
+/// A problem when it is not what the order takes.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))
 }

@@ -94,8 +94,7 @@ impl Api {
         Query::read(head.uri.query(), &[])?;
         let who = writes::who(&head.headers, caller)?;
         let body = body::read(&head.headers, body).await?;
-        let wish: Wish = serde_json::from_slice(&body)
-            .map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))?;
+        let wish: Wish = body::parse(&body)?;
         if wish.reason.trim().is_empty() || wish.reason.len() > REASON_BYTES_MAX {
             return Err(Problem::unfit(format!("give a reason of at most {REASON_BYTES_MAX} bytes, for the history")));
         }

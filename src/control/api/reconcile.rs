@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::query::Query;
@@ -135,11 +136,10 @@ impl Api {
     }
 }
 
-async fn read<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Problem> {
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Problem> {
     let (head, body) = request.into_parts();
     Query::read(head.uri.query(), &[])?;
-    let body = body::read(&head.headers, body).await?;
-    serde_json::from_slice(&body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))
+    body::parse(&body::read(&head.headers, body).await?)
 }
 
 /// The other side of a route, and its rules.

@@ -33,8 +33,7 @@ impl Api {
         Query::read(head.uri.query(), &[])?;
         let who = writes::who(&head.headers, caller)?;
         let body = body::read(&head.headers, body).await?;
-        let Wish { accept_shrink } = serde_json::from_slice(&body)
-            .map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))?;
+        let Wish { accept_shrink } = body::parse(&body)?;
         let seen = self.operator.reload(who, accept_shrink).await.ok_or_else(|| {
             let detail = "the files are not judged yet; /api/v1/status tells what comes of them";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-judged", detail)

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Problem;
+use super::body::parse;
 use super::routes::Write;
 use crate::control::{Command, parse_lasts};
 use crate::flag::Share;
@@ -129,10 +129,6 @@ impl Wish {
         let lasts = given.lasts.map(|text| parse_lasts(&text).map_err(Problem::unfit)).transpose()?;
         Ok(Self { command, why: given.reason, lasts })
     }
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))
 }
 
 fn read_shares(shares: &Map<String, Value>) -> Result<Vec<(String, Share)>, Problem> {
