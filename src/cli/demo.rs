@@ -76,7 +76,7 @@ fn show(args: &DemoArgs) -> Result<Totals, String> {
     }
     let settings = settings(args, &places, state.clone());
     let shown = match Router::start(&settings, metrics) {
-        Ok(router) => match run_router(router, args, state.join(ADMIN_TOKEN_FILE), changes, places) {
+        Ok(router) => match run_router(router, args, state.clone(), changes, places) {
             // Whoever read the lines has had enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Totals::default()),
             ended => ended.map_err(|error| error.to_string()),
@@ -94,11 +94,12 @@ fn show(args: &DemoArgs) -> Result<Totals, String> {
     shown
 }
 
-fn run_router(router: Router, args: &DemoArgs, token: PathBuf, changes: Changes, places: Places) -> io::Result<Totals> {
+fn run_router(router: Router, args: &DemoArgs, state: PathBuf, changes: Changes, places: Places) -> io::Result<Totals> {
     let plan = Plan {
         router: router.sockets.client_addresses().first().copied().unwrap_or(args.listen),
         admin: router.sockets.admin.local_addr()?,
-        token,
+        token: state.join(ADMIN_TOKEN_FILE),
+        state,
         store: Arc::clone(&router.store),
         lifecycle: router.lifecycle.clone(),
         changes,

@@ -35,6 +35,8 @@ pub struct Plan {
     pub router: SocketAddr,
     /// Where its admin plane listens.
     pub admin: SocketAddr,
+    /// The router's state directory.
+    pub state: PathBuf,
     /// The file with the token of its dashboard.
     pub token: PathBuf,
     /// What is in force.

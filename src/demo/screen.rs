@@ -61,14 +61,16 @@ impl<'a> Screen<'a> {
 
     fn advice(&self) -> String {
         let flags = self.plan.places.flags.display();
-        let (admin, token) = (self.plan.admin, self.plan.token.display());
+        let (admin, token, state) = (self.plan.admin, self.plan.token.display(), self.plan.state.display());
         format!(
             "\nWhat to try:\n  \
              edit {flags}/search.yaml: [modern, 50], [legacy, 50], and save\n  \
              set `state: DISABLED` in {flags}/orders.yaml: everybody is back on legacy\n  \
              look at the dashboard, http://{admin}/: its token stands in {token}\n  \
              break a file: the last good generation stays, and the mistake is shown here\n  \
-             curl -i -H 'x-user-id: you' http://{}/search\nCtrl-C ends the demo.\n",
+             curl -i -H 'x-user-id: you' http://{}/search\n  \
+             banyan status --state {state}\n\
+             All commands that ask the router need this --state. Ctrl-C ends the demo.\n",
             self.plan.router
         )
     }

@@ -124,6 +124,35 @@ fn the_demo_follows_edits_and_ends_cleanly() {
     demo.end();
 }
 
+/// A regression: the demo's router has a state directory of its own, and nothing said how commands find it.
+#[test]
+fn what_the_demo_says_to_try_works_as_it_stands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    shipped_files(folder.path());
+    let mut demo = Demo::start(folder.path());
+    let (mut commands, mut line) = (Vec::new(), demo.until("what to try", |line| line == "What to try:\n"));
+    while !line.contains("Ctrl-C") {
+        line = demo.until("the next line", |_| true);
+        let command = line.trim();
+        if command.starts_with("curl ") || command.starts_with("banyan ") {
+            commands.push(command.to_owned());
+        }
+    }
+    assert!(line.starts_with("All commands that ask the router need this --state."), "{line}");
+    demo.until("traffic", |line| line.contains("| search: "));
+    let bin = Path::new(env!("CARGO_BIN_EXE_banyan")).parent().expect("its folder").display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").expect("a path"));
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        let mut shell = Command::new("bash");
+        let output = shell.args(["-c", &command]).current_dir(folder.path()).env("PATH", &path).output().expect("bash");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{command}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains("served_by") || text.contains("generation"), "{command}: {text}");
+    }
+    demo.end();
+}
+
 #[test]
 fn outside_a_clone_the_demo_brings_its_files() {
     let folder = tempfile::tempdir().expect("a folder");

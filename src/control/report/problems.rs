@@ -140,16 +140,21 @@ fn copies(found: &mut Found, copied: &CopiesStatus) {
     }
     for destination in &copied.destinations {
         let (name, pending) = (&destination.name, destination.pending);
+        let wait = if pending == 1 { "1 copy waits".to_owned() } else { format!("{pending} copies wait") };
         let why = destination.trouble.as_deref().unwrap_or("it fails");
         if destination.paused {
-            let text = format!("{pending} copies wait: `{name}` lets nobody in: {why}");
-            found.error("copies-paused", text, "mend its credentials, then `banyan journal resume` with its name");
+            let text = format!("{wait}: `{name}` lets nobody in: {why}");
+            let help = format!("mend its credentials, then `banyan journal resume {name} --reason TEXT`");
+            found.error("copies-paused", text, &help);
         } else if destination.breaker == "open" && pending > 0 {
-            let text = format!("{pending} copies wait for `{name}`: {why}");
+            let text = format!("{wait} for `{name}`: {why}");
             found.warn("copies-wait", text, "look at the upstream; they go on by themselves");
         }
         if destination.parked > 0 {
-            let text = format!("{} copies for `{name}` are parked", destination.parked);
+            let text = match destination.parked {
+                1 => format!("1 copy for `{name}` is parked"),
+                parked => format!("{parked} copies for `{name}` are parked"),
+            };
             found.warn("copies-parked", text, "`banyan journal list` shows why; replay or drop them, or reconcile");
         }
     }
