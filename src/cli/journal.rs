@@ -1,31 +1,18 @@
 //! Owns the verb `journal`: how copies of writes stand, what is parked, and what becomes of it. The running router does it.
 
-use std::fmt::Write as _;
+mod help;
+mod shown;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::live::{Client, RouterArgs};
-use super::{REFUSED, print};
-use crate::config::visible;
+use super::live::{Client, Failure, PAGE, Reply, RouterArgs, escaped};
+use super::print;
 
-pub(super) const LONG: &str = "\
-Show how copies of writes stand in the running router, and decide about those that were parked: copies that the other side \
-refuses, that it failed on too often, or whose outcome nobody knows. A parked copy holds up no other. Each decision is an \
-entry of the history.
-
-Examples:
-  banyan journal status                          lag, parked and gaps of each destination
-  banyan journal list                            what is parked, in groups of the same error
-  banyan journal show 0123…                      one copy with its headers and body
-  banyan journal replay 8f3a… --reason 'fixed'   send a whole group once more, with the same keys
-  banyan journal replay 0123… --body fixed.json --reason 'wrong currency'
-  banyan journal drop 0123… --reason 'test data'
-  banyan journal gaps                            writes that were served and not copied
-
-Exit code 0: done. 1: refused, or no router answers. 2: wrong usage.";
+pub(super) use help::JOURNAL as LONG;
 
 /// The arguments of `journal`.
 #[derive(Debug, Args)]
@@ -37,19 +24,21 @@ pub(super) struct JournalArgs {
 #[derive(Debug, Subcommand)]
 enum JournalVerb {
     /// Show lag, parked copies and gaps of each destination, and the journal itself.
+    #[command(long_about = help::STATUS)]
     Status(Shared),
     /// List what is parked, in groups of the same route, answer and error.
+    #[command(long_about = help::LIST)]
     List {
         /// Only the copies of this group.
         #[arg(long, value_name = "GROUP")]
         group: Option<String>,
-        /// How many copies at most, besides the groups.
-        #[arg(long, default_value_t = 20, value_name = "N")]
-        limit: u32,
+        #[command(flatten)]
+        part: Part,
         #[command(flatten)]
         shared: Shared,
     },
     /// Show one parked copy: its request and what the other side said.
+    #[command(long_about = help::SHOW)]
     Show {
         /// The copy.
         copy: String,
@@ -57,6 +46,7 @@ enum JournalVerb {
         shared: Shared,
     },
     /// Send a parked copy, or all of a group, once more, with the same key.
+    #[command(long_about = help::REPLAY)]
     Replay {
         /// The copy or the group.
         name: String,
@@ -72,6 +62,7 @@ enum JournalVerb {
         shared: Shared,
     },
     /// Give a parked copy up, or all of a group.
+    #[command(long_about = help::DROP)]
     Drop {
         /// The copy or the group.
         name: String,
@@ -81,14 +72,15 @@ enum JournalVerb {
         shared: Shared,
     },
     /// List writes that were served and not copied, the newest first.
+    #[command(long_about = help::GAPS)]
     Gaps {
-        /// How many of each destination at most.
-        #[arg(long, default_value_t = 20, value_name = "N")]
-        limit: u32,
+        #[command(flatten)]
+        part: Part,
         #[command(flatten)]
         shared: Shared,
     },
     /// Try a destination at once that lets nobody in or fails, instead of after its wait.
+    #[command(long_about = help::RESUME)]
     Resume {
         /// The upstream.
         destination: String,
@@ -97,6 +89,17 @@ enum JournalVerb {
         #[command(flatten)]
         shared: Shared,
     },
+}
+
+/// How much of a list is shown.
+#[derive(Debug, Args)]
+struct Part {
+    /// How many entries at most: of a list of copies, or of each destination's gaps.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(PAGE)))]
+    limit: u32,
+    /// List all of them.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -117,204 +120,94 @@ struct Shared {
 
 /// Runs the verb.
 pub(super) fn run(args: &JournalArgs) -> ExitCode {
-    match &args.verb {
-        JournalVerb::Status(shared) => shared.get("/api/v1/journal", status),
-        JournalVerb::List { group, limit, shared } => {
-            let group = group.as_ref().map_or_else(String::new, |group| format!("&group={group}"));
-            shared.get(&format!("/api/v1/journal/parked?limit={limit}{group}"), list)
+    let (verb, shared) = args.verb.named();
+    let client = match Client::of(&shared.router) {
+        Ok(client) => client,
+        Err(code) => return code,
+    };
+    match args.verb.ask(&client) {
+        Ok((body, _)) if shared.json => print(&format!("{body:#}\n")),
+        Ok((_, text)) => print(&text),
+        Err(failure) => return failure.tell(verb, shared.json),
+    }
+    ExitCode::SUCCESS
+}
+
+impl JournalVerb {
+    /// Its name for scripts, and what all verbs have.
+    const fn named(&self) -> (&'static str, &Shared) {
+        match self {
+            Self::Status(shared) => ("journal status", shared),
+            Self::List { shared, .. } => ("journal list", shared),
+            Self::Show { shared, .. } => ("journal show", shared),
+            Self::Replay { shared, .. } => ("journal replay", shared),
+            Self::Drop { shared, .. } => ("journal drop", shared),
+            Self::Gaps { shared, .. } => ("journal gaps", shared),
+            Self::Resume { shared, .. } => ("journal resume", shared),
         }
-        JournalVerb::Show { copy, shared } => shared.get(&format!("/api/v1/journal/parked/{copy}"), show),
-        JournalVerb::Gaps { limit, shared } => shared.get(&format!("/api/v1/journal/gaps?limit={limit}"), gaps),
-        JournalVerb::Replay { name, body, target, why, shared } => {
-            let mut wish = json!({"reason": why.reason});
-            if let Some(file) = body {
-                match std::fs::read_to_string(file) {
-                    Ok(text) => wish["body"] = text.into(),
-                    Err(error) => return failed(&format!("{}: {error}", file.display())),
+    }
+
+    /// Asks the router; gives its answer and the text for people.
+    fn ask(&self, client: &Client) -> Result<(Value, String), Failure> {
+        match self {
+            Self::Status(_) => told(client.get("/api/v1/journal")?, shown::status),
+            Self::List { group, part, .. } => list(client, group.as_deref(), part),
+            Self::Show { copy, .. } => {
+                told(client.get(&format!("/api/v1/journal/parked/{}", escaped(copy)))?, shown::show)
+            }
+            Self::Gaps { part, .. } => gaps(client, part),
+            Self::Replay { name, body, target, why, .. } => {
+                let mut wish = json!({"reason": why.reason});
+                if let Some(file) = body {
+                    let text = std::fs::read_to_string(file);
+                    wish["body"] = text.map_err(|error| format!("{}: {error}", file.display()))?.into();
                 }
+                if let Some(target) = target {
+                    wish["target"] = target.as_str().into();
+                }
+                told(client.post(&format!("/api/v1/journal/parked/{}/replay", escaped(name)), &wish)?, shown::done)
             }
-            if let Some(target) = target {
-                wish["target"] = target.as_str().into();
+            Self::Drop { name, why, .. } => {
+                let path = format!("/api/v1/journal/parked/{}/drop", escaped(name));
+                told(client.post(&path, &json!({"reason": why.reason}))?, shown::done)
             }
-            shared.post(&format!("/api/v1/journal/parked/{name}/replay"), &wish)
-        }
-        JournalVerb::Drop { name, why, shared } => {
-            shared.post(&format!("/api/v1/journal/parked/{name}/drop"), &json!({"reason": why.reason}))
-        }
-        JournalVerb::Resume { destination, why, shared } => {
-            let path = format!("/api/v1/journal/destinations/{destination}/resume");
-            shared.post(&path, &json!({"reason": why.reason}))
-        }
-    }
-}
-
-impl Shared {
-    fn get(&self, path: &str, shown: fn(&Value) -> String) -> ExitCode {
-        let reply = match Client::of(&self.router) {
-            Ok(client) => client.get(path),
-            Err(code) => return code,
-        };
-        match reply {
-            Ok(reply) if reply.is_done() && self.json => print(&format!("{:#}\n", reply.body)),
-            Ok(reply) if reply.is_done() => print(&shown(&reply.body)),
-            Ok(reply) => return failed(&reply.why()),
-            Err(error) => return failed(&error.to_string()),
-        }
-        ExitCode::SUCCESS
-    }
-
-    fn post(&self, path: &str, body: &Value) -> ExitCode {
-        let reply = match Client::of(&self.router) {
-            Ok(client) => client.post(path, body),
-            Err(code) => return code,
-        };
-        match reply {
-            Ok(reply) if reply.is_done() && self.json => print(&format!("{:#}\n", reply.body)),
-            Ok(reply) if reply.is_done() => {
-                let entry = reply.body["entry"].as_u64();
-                let entry = entry.map_or_else(String::new, |entry| format!("; `banyan history show {entry}`"));
-                print(&format!("done: {}{entry}\n", counted(&reply.body["copies"], "copy", "copies")));
+            Self::Resume { destination, why, .. } => {
+                let path = format!("/api/v1/journal/destinations/{}/resume", escaped(destination));
+                told(client.post(&path, &json!({"reason": why.reason}))?, shown::resumed)
             }
-            Ok(reply) => return failed(&reply.why()),
-            Err(error) => return failed(&error.to_string()),
         }
-        ExitCode::SUCCESS
     }
 }
 
-fn failed(why: &str) -> ExitCode {
-    eprintln!("banyan: {}", visible(why));
-    ExitCode::from(REFUSED)
+fn told(reply: Reply, text: fn(&Value) -> String) -> Result<(Value, String), Failure> {
+    let text = text(&reply.body);
+    Ok((reply.body, text))
 }
 
-fn counted(count: &Value, one: &str, many: &str) -> String {
-    format!("{count} {}", if *count == 1 { one } else { many })
+/// Lists groups and copies, and says how many copies are not listed.
+fn list(client: &Client, group: Option<&str>, part: &Part) -> Result<(Value, String), Failure> {
+    let of_group = group.map_or_else(String::new, |group| format!("&group={}", escaped(group)));
+    let mut body = client.get(&format!("/api/v1/journal/parked?limit={}{of_group}", part.limit))?.body;
+    if part.all {
+        let mut parked = client.walk("parked")?;
+        parked.retain(|copy| group.is_none_or(|group| copy["group"] == group));
+        parked.sort_by_key(|copy| copy["unix_ms"].as_u64());
+        body["parked"] = parked.into();
+    }
+    let text = shown::list(&body, group);
+    Ok((body, text))
 }
 
-fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| if value.is_null() { "-".to_owned() } else { value.to_string() }, visible)
-}
-
-fn each<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
-    value[name].as_array().into_iter().flatten()
-}
-
-fn status(value: &Value) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "{:<20} {:>9} {:>9} {:>12} {:>8} {:>8}  state",
-        "destination", "pending", "oldest", "bytes", "parked", "gaps"
-    );
-    for one in each(value, "destinations") {
-        let oldest = one["oldest_ms"].as_u64().unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "{:<20} {:>9} {:>8}s {:>12} {:>8} {:>8}  {}",
-            word(&one["name"]),
-            one["pending"].to_string(),
-            oldest / 1_000,
-            one["bytes"].to_string(),
-            one["parked"].to_string(),
-            one["gaps"].to_string(),
-            match (one["breaker"].as_str(), one["trouble"].as_str()) {
-                (Some("closed"), None) => "well".to_owned(),
-                (breaker, trouble) => format!("{}: {}", breaker.unwrap_or("-"), visible(trouble.unwrap_or("-"))),
-            }
-        );
+/// Lists gaps, and says where there may be more.
+fn gaps(client: &Client, part: &Part) -> Result<(Value, String), Failure> {
+    if part.all {
+        let mut gaps = client.walk("gaps")?;
+        gaps.sort_by_key(|gap| std::cmp::Reverse(gap["unix_ms"].as_u64()));
+        let body = json!({"gaps": gaps});
+        let text = shown::gaps(&body, None);
+        return Ok((body, text));
     }
-    if value["destinations"].as_array().is_none_or(Vec::is_empty) {
-        text.push_str("nothing was copied yet\n");
-    }
-    let journal = &value["journal"];
-    let _ = writeln!(
-        text,
-        "journal: {} of {} bytes; fsync p50 {} ms, p99 {} ms",
-        journal["bytes"],
-        journal["bytes_max"],
-        word(&journal["fsync_p50_ms"]),
-        word(&journal["fsync_p99_ms"])
-    );
-    text
-}
-
-fn list(value: &Value) -> String {
-    let mut text = String::new();
-    for group in each(value, "groups") {
-        let _ = writeln!(
-            text,
-            "{}  {:>6}  {} to {}  {} {}  {}",
-            word(&group["group"]),
-            group["count"].to_string(),
-            word(&group["route"]),
-            word(&group["destination"]),
-            word(&group["reason"]),
-            word(&group["came"]),
-            word(&group["shape"])
-        );
-    }
-    if text.is_empty() {
-        return "nothing is parked\n".to_owned();
-    }
-    text.push('\n');
-    for copy in each(value, "parked") {
-        let _ = writeln!(
-            text,
-            "{}  {} {}  {} {}  {}",
-            word(&copy["id"]),
-            word(&copy["method"]),
-            word(&copy["target"]),
-            word(&copy["reason"]),
-            word(&copy["came"]),
-            word(&copy["said"])
-        );
-    }
-    text
-}
-
-fn show(value: &Value) -> String {
-    let mut text = String::new();
-    for copy in each(value, "copies") {
-        for name in [
-            "id",
-            "group",
-            "route",
-            "primary",
-            "destination",
-            "entity",
-            "key",
-            "reason",
-            "came",
-            "said",
-            "attempts",
-            "primary_status",
-            "created",
-        ] {
-            let _ = writeln!(text, "{name:<15}{}", word(&copy[name]));
-        }
-        let _ = writeln!(text, "\n{} {}", word(&copy["method"]), word(&copy["target"]));
-        for header in each(copy, "headers") {
-            let _ = writeln!(text, "{}: {}", word(&header[0]), word(&header[1]));
-        }
-        let _ = writeln!(text, "\n{}\n", word(&copy["body"]));
-    }
-    text
-}
-
-fn gaps(value: &Value) -> String {
-    let mut text = String::new();
-    for gap in each(value, "gaps") {
-        let _ = writeln!(
-            text,
-            "{}  {} to {}  {} {}  {}",
-            word(&gap["unix_ms"]),
-            word(&gap["route"]),
-            word(&gap["destination"]),
-            word(&gap["method"]),
-            word(&gap["target"]),
-            word(&gap["reason"])
-        );
-    }
-    if text.is_empty() { "no gaps\n".to_owned() } else { text }
+    let body = client.get(&format!("/api/v1/journal/gaps?limit={}", part.limit))?.body;
+    let text = shown::gaps(&body, Some(part.limit));
+    Ok((body, text))
 }

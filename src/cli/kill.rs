@@ -23,7 +23,8 @@ and say which it was:
 `banyan check` does before anything is written.
 3. With --all, or with --break-glass: the file KILL in the router's state directory, which kills every flag.
 
-Exit code 0: done, or killed already. 1: refused, nothing was changed. 2: wrong usage.";
+Exit code 0: done, or killed already. 1: refused, nothing was changed. 2: wrong usage. 3: with --live, no router answers, or it \
+does not let you in.";
 
 /// The long help of `revive`.
 pub(super) const LONG_REVIVE: &str = "\
@@ -31,7 +32,8 @@ Take a kill back, the way it was given: in the running router, if it has such an
 (`state: ENABLED`). With --all the kill of every flag is taken back, and in the files every flag is enabled, also those that \
 were disabled before: look at --dry-run first.
 
-Exit code 0: done, or enabled already. 1: refused, nothing was changed. 2: wrong usage.";
+Exit code 0: done, or enabled already. 1: refused, nothing was changed. 2: wrong usage. 3: with --live, no router answers, or it \
+does not let you in.";
 
 /// Why, where nobody says it: at 3 a.m. nothing should be in the way.
 const NO_REASON: &str = "no reason was given";
@@ -145,7 +147,7 @@ impl StateArgs {
         match order.give(&client) {
             Err(error) => Asked::Not(error.to_string()),
             // Another token or a router in trouble must not keep a kill from the file.
-            Ok(reply) if reply.is_unusable() => Asked::Not(format!("{} answers: {}", reply.way, reply.why())),
+            Ok(reply) if reply.is_unusable() => Asked::Not(reply.failure().to_string()),
             Ok(reply) if reply.is_done() && !is_enough(&reply) => {
                 Asked::Not("the running router has no such override".to_owned())
             }

@@ -50,6 +50,7 @@ Examples:
                                         who serves this request, and why
   banyan reload                         after an edit: wait until it is in force, or see why it is not
   banyan status --watch                 how the router stands, second by second
+  banyan journal status                 how copies of writes stand; `banyan journal --help` has more
   banyan history --limit 5              what changed last, by whom and why
   banyan kill orders-migration --reason '5xx since the deploy'
                                         everybody back to legacy
@@ -61,7 +62,9 @@ Examples:
                                         let the editor help with flag files
   banyan completions bash > ~/.local/share/bash-completion/completions/banyan
 
-Exit codes: 0 done (warnings included), 1 refused or failed, 2 wrong usage.
+Exit codes: 0 done (warnings included), 1 refused or failed, 2 wrong usage, 3 no router answers, or it does not let you in \
+(`check --stale`: flags are stale).
+With --json a verb that was refused, or that no router answered, prints an object, too: `done` is false, `refused` says why.
 Every option of `serve` is also an environment variable (BANYAN_…) and a key of the settings file.";
 
 /// The command line.

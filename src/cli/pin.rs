@@ -17,7 +17,8 @@ condition at that place gets the new variant. What the rule said before stays be
 With --live the running router is told instead: the pin lies over the file until `pin FLAG ATTRIBUTE=VALUE --live --release`; \
 without the condition all pins of the flag are taken back.
 
-Exit code 0: done, or pinned so already. 1: refused, nothing was written. 2: wrong usage.";
+Exit code 0: done, or pinned so already. 1: refused, nothing was written. 2: wrong usage. 3: with --live, no \
+router answers, or it does not let you in.";
 
 /// The arguments of `pin`.
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use self::keys::Keys;
 use self::progress::Progress;
-use super::live::{Client, RouterArgs};
+use super::live::{Client, Failure, RouterArgs};
 use super::{REFUSED, print};
 use crate::config::visible;
 
@@ -36,8 +36,8 @@ Examples:
   banyan reconcile orders --from monolith --keys ids.txt --rate 50 --resume orders.progress
   banyan reconcile orders --from monolith --journal
 
-Exit code 0: both sides say the same, or what differed is on its way. 1: something differs (--dry-run), could not be compared, \
-or no router answers. 2: wrong usage.";
+Exit code 0: both sides say the same, or what differed is on its way. 1: something differs (--dry-run) or could not be compared, \
+or it is refused. 2: wrong usage. 3: no router answers, or it does not let you in.";
 
 /// The arguments of `reconcile`.
 #[derive(Debug, Args)]
@@ -99,14 +99,11 @@ pub(super) fn run(args: &ReconcileArgs) -> ExitCode {
     };
     match reconcile(args, &client) {
         Ok(report) => report.show(args),
-        Err(why) => {
-            eprintln!("banyan: {}", visible(&why));
-            ExitCode::from(REFUSED)
-        }
+        Err(failure) => failure.tell("reconcile", args.json),
     }
 }
 
-fn reconcile(args: &ReconcileArgs, client: &Client) -> Result<Report, String> {
+fn reconcile(args: &ReconcileArgs, client: &Client) -> Result<Report, Failure> {
     let keys = Keys::gather(args, client)?;
     let mut progress = Progress::begin(args.resume.as_deref(), keys.list.len())?;
     let mut report = Report::default();
@@ -117,7 +114,7 @@ fn reconcile(args: &ReconcileArgs, client: &Client) -> Result<Report, String> {
         let due = Duration::from_secs_f64(done as f64 / f64::from(args.rate));
         std::thread::sleep(due.saturating_sub(began.elapsed()));
         let body = json!({"route": args.route, "from": args.from, "entities": batch, "dry_run": args.dry_run});
-        report.add(&ask(client, "/api/v1/reconcile", &body)?);
+        report.add(&client.post("/api/v1/reconcile", &body)?.body, |index| keys.place(progress.done + index));
         done += batch.len() as u64;
         progress.advance(batch.len())?;
     }
@@ -125,19 +122,11 @@ fn reconcile(args: &ReconcileArgs, client: &Client) -> Result<Report, String> {
     Ok(report)
 }
 
-/// Posts to the router.
-fn ask(client: &Client, path: &str, body: &Value) -> Result<Value, String> {
-    match client.post(path, body) {
-        Ok(reply) if reply.is_done() => Ok(reply.body),
-        Ok(reply) => Err(reply.why()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 impl Report {
-    fn add(&mut self, answer: &Value) {
+    /// Adds what a router found; `place` says where an entity was named.
+    fn add(&mut self, answer: &Value, place: impl Fn(usize) -> String) {
         self.to = answer["to"].as_str().unwrap_or_default().to_owned();
-        for result in answer["results"].as_array().into_iter().flatten() {
+        for (index, result) in answer["results"].as_array().into_iter().flatten().enumerate() {
             let path = result["path"].as_str().unwrap_or_default().to_owned();
             self.sent += u64::from(result["sent"] == true);
             match result["verdict"].as_str().unwrap_or_default() {
@@ -145,7 +134,10 @@ impl Report {
                 "differs" => self.differing.push(path),
                 "missing" => self.missing.push(path),
                 "surplus" => self.surplus.push(path),
-                _ => self.failed.push(format!("{path}: {}", result["why"].as_str().unwrap_or_default())),
+                _ => {
+                    let why = result["why"].as_str().unwrap_or_default();
+                    self.failed.push(format!("{}{path}: {why}", place(index)));
+                }
             }
         }
     }

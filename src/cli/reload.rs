@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::live::{Client, Reply, RouterArgs};
-use super::{REFUSED, UNREACHABLE, print};
+use super::{REFUSED, print};
 use crate::config::visible;
 
 /// The long help of the verb.
@@ -28,8 +28,8 @@ Examples:
   banyan set orders-migration dualwrite=100% && banyan reload && banyan reconcile orders --from legacy --listing /api/orders
   banyan reload --json | jq -r .result
 
-Exit code 0: published or unchanged. 1: rejected or held. 2: wrong usage. 3: no router could be asked, or it has not judged \
-them within 8 s.";
+Exit code 0: published or unchanged. 1: rejected or held. 2: wrong usage. 3: no router answers, it does not let you \
+in, or it has not judged them within 8 s.";
 
 /// The arguments of `reload`.
 #[derive(Debug, Args)]
@@ -50,17 +50,10 @@ pub(super) fn run(args: &ReloadArgs) -> ExitCode {
         Ok(client) => client,
         Err(code) => return code,
     };
-    let why = match client.post("/api/v1/reload", &json!({"accept_shrink": args.accept_shrink})) {
-        Ok(reply) if reply.is_done() => return show(&reply, args.json),
-        Ok(reply) => format!("the router at {} answers: {}", reply.way, reply.why()),
-        Err(error) => error.to_string(),
-    };
-    if args.json {
-        print(&format!("{:#}\n", json!({"verb": "reload", "done": false, "way": null, "refused": why})));
-    } else {
-        eprintln!("banyan: {}", visible(&why));
+    match client.post("/api/v1/reload", &json!({"accept_shrink": args.accept_shrink})) {
+        Ok(reply) => show(&reply, args.json),
+        Err(failure) => failure.tell("reload", args.json),
     }
-    ExitCode::from(UNREACHABLE)
 }
 
 /// Shows what came of it, and says by the exit code whether the files are in force.

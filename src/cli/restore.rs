@@ -6,8 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::live::{Client, Order, RouterArgs};
-use super::{REFUSED, print};
-use crate::config::visible;
+use super::print;
 
 /// The long help of `restore`.
 pub(super) const LONG_RESTORE: &str = "\
@@ -15,13 +14,13 @@ Put the rules of an earlier generation in force, in the running router. They are
 files are broken or the disk is full. The files are judged and not published until `banyan release`; a restart releases, too. \
 `banyan history` shows generations; overrides stay as they are.
 
-Exit code 0: in force. 1: refused, or no router answers. 2: wrong usage.";
+Exit code 0: in force. 1: refused. 2: wrong usage. 3: no router answers, or it does not let you in.";
 
 /// The long help of `release`.
 pub(super) const LONG_RELEASE: &str = "\
 End a restore: what the files say is in force again.
 
-Exit code 0: done, or nothing was restored. 1: refused, or no router answers. 2: wrong usage.";
+Exit code 0: done, or nothing was restored. 1: refused. 2: wrong usage. 3: no router answers, or it does not let you in.";
 
 /// The arguments of `restore`.
 #[derive(Debug, Args)]
@@ -79,9 +78,8 @@ impl Shared {
 
     fn list(&self) -> ExitCode {
         let reply = match Client::of(&self.router).map(|client| client.get("/api/v1/generations")) {
-            Ok(Ok(reply)) if reply.is_done() => reply,
-            Ok(Ok(reply)) => return failed(&reply.why()),
-            Ok(Err(error)) => return failed(&error.to_string()),
+            Ok(Ok(reply)) => reply,
+            Ok(Err(failure)) => return failure.tell("restore", self.json),
             Err(code) => return code,
         };
         if self.json {
@@ -98,9 +96,4 @@ impl Shared {
         ));
         ExitCode::SUCCESS
     }
-}
-
-fn failed(why: &str) -> ExitCode {
-    eprintln!("banyan: {}", visible(why));
-    ExitCode::from(REFUSED)
 }

@@ -19,7 +19,8 @@ split stay as they are. A flag without a rule gets a split of the named variants
 With --live the running router is told instead: the shares lie over the file until `set FLAG --live --release`, also over \
 a restart and over edits of the file.
 
-Exit code 0: done, or the shares are those already. 1: refused, nothing was written. 2: wrong usage.";
+Exit code 0: done, or the shares are those already. 1: refused, nothing was written. 2: wrong usage. 3: with --live, \
+no router answers, or it does not let you in.";
 
 /// The arguments of `set`.
 #[derive(Debug, Args)]

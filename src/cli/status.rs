@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize as _;
 
-use super::live::{Client, RouterArgs};
-use super::{REFUSED, UNREACHABLE};
+use super::REFUSED;
+use super::live::{Client, Failure, RouterArgs};
 use crate::config::visible;
 use crate::control::StatusReport;
 
@@ -53,15 +53,12 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
     if args.watch {
         return watch(&client, args.json);
     }
-    match ask(&client).and_then(|body| shown(&body, args.json, false)) {
+    match ask(&client, args.json, false) {
         Ok(shown) => {
             super::print(&shown.text);
             ExitCode::from(shown.code)
         }
-        Err(why) => {
-            eprintln!("banyan: {}", visible(&why));
-            ExitCode::from(UNREACHABLE)
-        }
+        Err(failure) => failure.tell("status", args.json),
     }
 }
 
@@ -70,10 +67,10 @@ fn watch(client: &Client, json: bool) -> ExitCode {
     let mut out = std::io::stdout().lock();
     let clear = if out.is_terminal() && !json { CLEAR } else { "" };
     loop {
-        let text = match ask(client).and_then(|body| shown(&body, json, true)) {
+        let text = match ask(client, json, true) {
             Ok(shown) => shown.text,
-            Err(why) if json => format!("{}\n", serde_json::json!({"unreachable": why})),
-            Err(why) => format!("{}\n", visible(&why)),
+            Err(failure) if json => format!("{}\n", serde_json::json!({"unreachable": failure.to_string()})),
+            Err(failure) => format!("{}\n", visible(&failure.to_string())),
         };
         let end = if json || !clear.is_empty() { "" } else { "\n" };
         if write!(out, "{clear}{text}{end}").and_then(|()| out.flush()).is_err() {
@@ -83,18 +80,10 @@ fn watch(client: &Client, json: bool) -> ExitCode {
     }
 }
 
-/// The status document as the router gives it.
-fn ask(client: &Client) -> Result<serde_json::Value, String> {
-    let reply = client.get("/api/v1/status").map_err(|error| error.to_string())?;
-    if reply.is_done() {
-        return Ok(reply.body);
-    }
-    Err(format!("the router at {} gives no status: {}", reply.way, reply.why()))
-}
-
-fn shown(body: &serde_json::Value, json: bool, on_one_line: bool) -> Result<Shown, String> {
-    let status = StatusReport::deserialize(body)
-        .map_err(|error| format!("this is not the status of a router of this version: {error}"))?;
+fn ask(client: &Client, json: bool, on_one_line: bool) -> Result<Shown, Failure> {
+    let reply = client.get("/api/v1/status")?;
+    let body = &reply.body;
+    let status = StatusReport::deserialize(body).map_err(|error| Failure::of_another_version(&reply, &error))?;
     let text = match (json, on_one_line) {
         (true, true) => format!("{body}\n"),
         (true, false) => format!("{body:#}\n"),

@@ -24,6 +24,7 @@ mod edit_files;
 mod edit_layouts;
 mod edit_properties;
 mod edit_verbs;
+mod exit_codes;
 mod explain_verb;
 mod exposition;
 mod flag_rest;

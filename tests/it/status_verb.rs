@@ -113,7 +113,11 @@ fn without_a_router_or_without_a_right_token_there_is_no_status() {
     std::fs::write(router.directory().join("wrong"), "ops 0000").unwrap();
     let output = banyan(&router, &["status", "--admin", &admin, "--token-file", "wrong"]);
     assert_eq!((output.status.code(), out(&output)), (Some(3), String::new()));
-    assert!(err(&output).contains("gives no status"), "{}", err(&output));
+    assert!(
+        err(&output).contains("no such token counts here; --token-file FILE names another token"),
+        "{}",
+        err(&output)
+    );
     let output = banyan(&router, &["explain", "--live", "--url", "/", "--admin", &admin, "--token-file", "wrong"]);
     assert_eq!(output.status.code(), Some(3), "{}", err(&output));
 

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use serde::Deserialize as _;
 
 use super::{CertificateArgs, ExplainArgs};
-use crate::cli::live::Client;
-use crate::cli::{REFUSED, UNREACHABLE, print};
+use crate::cli::live::{Client, Failure};
+use crate::cli::{REFUSED, print};
 use crate::config::visible;
 use crate::control::{AskedCertificate, Asking, Values};
 use crate::explain::Answer;
@@ -24,22 +24,15 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
             print(&if args.json { answer.to_json() } else { answer.to_text(&origin) });
             if answer.is_decided() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
         }
-        Err(why) => {
-            eprintln!("banyan: {}", visible(&why));
-            ExitCode::from(UNREACHABLE)
-        }
+        Err(failure) => failure.tell("explain", args.json),
     }
 }
 
 /// What the router says, and by which way.
-fn ask(args: &ExplainArgs, client: &Client) -> Result<(Answer, String), String> {
+fn ask(args: &ExplainArgs, client: &Client) -> Result<(Answer, String), Failure> {
     let body = serde_json::to_value(asking(args)).map_err(|error| error.to_string())?;
-    let reply = client.post("/api/v1/explain", &body).map_err(|error| error.to_string())?;
-    if !reply.is_done() {
-        return Err(format!("the router at {} does not explain it: {}", reply.way, reply.why()));
-    }
-    let answer = Answer::deserialize(&reply.body)
-        .map_err(|error| format!("this is not the answer of a router of this version: {error}"))?;
+    let reply = client.post("/api/v1/explain", &body)?;
+    let answer = Answer::deserialize(&reply.body).map_err(|error| Failure::of_another_version(&reply, &error))?;
     Ok((answer, reply.way))
 }
 

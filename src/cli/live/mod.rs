@@ -1,8 +1,10 @@
 //! Owns asking the running router: over its unix socket, or over its admin address with a token. It knows no verb.
 
+mod failure;
 pub(super) mod http;
 mod laying;
 mod order;
+mod walk;
 
 use std::fmt;
 use std::io;
@@ -19,8 +21,10 @@ use super::{SettingOptions, settle};
 use crate::config::Format;
 use crate::control::{ADMIN_SOCKET_FILE, ADMIN_TOKEN_FILE};
 
+pub(super) use failure::{Failure, Unreachable};
 pub(super) use laying::LiveArgs;
 pub(super) use order::{Order, escaped};
+pub(super) use walk::PAGE;
 
 /// Where a router listens that was told nothing else.
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
@@ -75,14 +79,6 @@ pub(super) struct Reply {
     pub(super) way: String,
 }
 
-/// Says which ways were tried, and why none led to a router.
-#[derive(Debug)]
-pub(super) struct Unreachable {
-    tried: Vec<String>,
-    /// A request was sent and no answer came: the order may be in force.
-    pub(super) may_be_done: bool,
-}
-
 impl Client {
     /// Makes a client by the options alone; what is wrong with the settings is told, and gives the exit code.
     pub(super) fn of(args: &RouterArgs) -> Result<Self, ExitCode> {
@@ -116,20 +112,25 @@ impl Client {
     }
 
     /// Gets a path.
-    pub(super) fn get(&self, path: &str) -> Result<Reply, Unreachable> {
-        self.ask(&format!("GET {path}"), "")
+    pub(super) fn get(&self, path: &str) -> Result<Reply, Failure> {
+        self.ask(&format!("GET {path}"), "")?.done()
     }
 
     /// Posts JSON to a path.
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Reply, Unreachable> {
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Reply, Failure> {
+        self.send(path, body)?.done()
+    }
+
+    /// Posts JSON to a path; what the router refuses is an answer, too.
+    pub(super) fn send(&self, path: &str, body: &Value) -> Result<Reply, Unreachable> {
         self.ask(&format!("POST {path}"), &body.to_string())
     }
 
     /// Tries the ways one after the other, until one leads to a router.
     fn ask(&self, line: &str, body: &str) -> Result<Reply, Unreachable> {
-        let mut tried = Vec::new();
+        let mut found = Unreachable::default();
         if let Some(why) = &self.nowhere {
-            return Err(Unreachable { tried: vec![why.clone()], may_be_done: false });
+            return Err(Unreachable { tried: vec![why.clone()], may_be_elsewhere: true, ..found });
         }
         let who = self
             .who
@@ -142,7 +143,8 @@ impl Client {
                 Way::Socket(path) => match connect_socket(path) {
                     Ok(stream) => http::exchange(stream, line, "localhost", &fields, body),
                     Err(error) => {
-                        tried.push(format!("{way}: {error}"));
+                        found.may_be_elsewhere |= error.kind() == io::ErrorKind::NotFound;
+                        found.tried.push(format!("{way}: {error}"));
                         continue;
                     }
                 },
@@ -152,12 +154,13 @@ impl Client {
                         http::exchange(stream, line, &admin.to_string(), &fields, body)
                     }
                     Err(error) => {
-                        tried.push(format!("{way}: {error}"));
+                        found.tried.push(format!("{way}: {error}"));
                         continue;
                     }
                 },
                 Way::NoToken(_, why) => {
-                    tried.push(format!("{way}: there is no token: {why}"));
+                    found.may_be_elsewhere = true;
+                    found.tried.push(format!("{way}: there is no token: {why}"));
                     continue;
                 }
             };
@@ -167,12 +170,12 @@ impl Client {
                     Ok(Reply { status, body, way: way.to_string() })
                 }
                 Err(error) => {
-                    tried.push(format!("{way}: {error}"));
-                    Err(Unreachable { tried, may_be_done: line.starts_with("POST") })
+                    found.tried.push(format!("{way}: {error}"));
+                    Err(Unreachable { may_be_done: line.starts_with("POST"), may_be_elsewhere: false, ..found })
                 }
             };
         }
-        Err(Unreachable { tried, may_be_done: false })
+        Err(found)
     }
 }
 
@@ -189,15 +192,5 @@ impl fmt::Display for Way {
             Self::Socket(path) => write!(out, "{}", path.display()),
             Self::Network(admin, _) | Self::NoToken(admin, _) => write!(out, "{admin}"),
         }
-    }
-}
-
-impl fmt::Display for Unreachable {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "no router answers ({})", self.tried.join("; "))?;
-        if self.may_be_done {
-            write!(out, "; the order was sent and may be in force")?;
-        }
-        Ok(())
     }
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{Client, Reply, Unreachable};
-use crate::cli::{REFUSED, print};
+use super::{Client, Failure, Reply, Unreachable};
+use crate::cli::print;
 use crate::config::visible;
 
 /// An order to a running router.
@@ -40,46 +40,31 @@ impl Order {
     /// Gives the order.
     pub(in crate::cli) fn give(&self, client: &Client) -> Result<Reply, Unreachable> {
         let query = if self.dry_run { "?dry_run=true" } else { "" };
-        client.post(&format!("/api/v1/{}{query}", self.path), &self.body)
+        client.send(&format!("/api/v1/{}{query}", self.path), &self.body)
     }
 
     /// Gives the order and prints what came of it.
     pub(in crate::cli) fn run(&self, client: &Client, json: bool) -> ExitCode {
         match self.give(client) {
             Ok(reply) => self.print(&reply, json),
-            Err(error) => {
-                let told = json!({"verb": self.verb, "done": false, "way": null, "refused": error.to_string()});
-                if json {
-                    print(&format!("{told:#}\n"));
-                } else {
-                    eprintln!("banyan: {error}");
-                }
-                ExitCode::from(REFUSED)
-            }
+            Err(error) => Failure::from(error).tell(self.verb, json),
         }
     }
 
     /// Prints what came of it.
     pub(in crate::cli) fn print(&self, reply: &Reply, json: bool) -> ExitCode {
-        if json {
-            print(&self.to_json(reply));
-        } else if reply.is_done() {
-            print(&self.to_text(reply));
-        } else {
-            eprintln!("banyan: refused by the router at {}: {}", reply.way, visible(&reply.why()));
+        if !reply.is_done() {
+            return reply.failure().tell(self.verb, json);
         }
-        if reply.is_done() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+        print(&if json { self.to_json(reply) } else { self.to_text(reply) });
+        ExitCode::SUCCESS
     }
 
     /// One JSON object: what the router answered, and how it was reached.
     fn to_json(&self, reply: &Reply) -> String {
-        let mut told = json!({"verb": self.verb, "done": reply.is_done(), "way": reply.way});
-        if reply.is_done() {
-            if let (Some(told), Some(receipt)) = (told.as_object_mut(), reply.body.as_object()) {
-                told.extend(receipt.clone());
-            }
-        } else {
-            (told["refused"], told["code"]) = (reply.why().into(), reply.body["code"].clone());
+        let mut told = json!({"verb": self.verb, "done": true, "way": reply.way});
+        if let (Some(told), Some(receipt)) = (told.as_object_mut(), reply.body.as_object()) {
+            told.extend(receipt.clone());
         }
         format!("{told:#}\n")
     }
@@ -115,24 +100,6 @@ impl Order {
             let _ = writeln!(text, "note: {}", visible(remark));
         }
         text
-    }
-}
-
-impl Reply {
-    /// Whether the router did what it was asked.
-    pub(in crate::cli) fn is_done(&self) -> bool {
-        self.status == 200
-    }
-
-    /// Whether it is no answer to what was asked: another token is wanted, or the router cannot.
-    pub(in crate::cli) fn is_unusable(&self) -> bool {
-        matches!(self.status, 401 | 403 | 421 | 429 | 500..)
-    }
-
-    /// Why it did not.
-    pub(in crate::cli) fn why(&self) -> String {
-        let detail = self.body["detail"].as_str();
-        detail.map_or_else(|| format!("it answered {} without a reason", self.status), str::to_owned)
     }
 }
 

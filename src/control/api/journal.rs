@@ -70,10 +70,10 @@ impl Api {
                 Ok(json!({"groups": groups, "parked": parked}))
             }
             (CopyRead::ParkedCopy, _) => {
-                let id = mirror::id_of(name).ok_or_else(|| absent(name))?;
+                let id = mirror::id_of(name).ok_or_else(|| absent_copy(name))?;
                 let copies = mirror.parked_copies(id).map_err(failed)?;
                 if copies.is_empty() {
-                    return Err(absent(name));
+                    return Err(absent_copy(name));
                 }
                 Ok(json!({"copies": copies}))
             }
@@ -116,7 +116,10 @@ impl Api {
             CopyOrder::Replay => (Action::Replay, mirror.replay(&which, &edit)),
             CopyOrder::Drop => (Action::Drop, mirror.drop_parked(&which)),
             CopyOrder::Resume if mirror.resume(name) => (Action::Resume, Ok(1)),
-            CopyOrder::Resume => return Err(Problem::absent(format!("nothing is copied to `{name}`"))),
+            CopyOrder::Resume => {
+                let known = "`banyan journal status` names the destinations";
+                return Err(Problem::absent(format!("nothing is copied to `{name}`; {known}")));
+            }
         };
         let copies = done.map_err(|error| refused(name, &error))?;
         let after = json!({"name": name, "copies": copies, "edited": is_edited});
@@ -136,7 +139,13 @@ fn position(text: &str) -> Result<Position, Problem> {
 }
 
 fn absent(name: &str) -> Problem {
-    Problem::absent(format!("no copy `{name}` is parked; /api/v1/journal/parked lists what is"))
+    Problem::absent(format!("no copy or group `{name}` is parked; `banyan journal list` names what is"))
+}
+
+/// A group is no copy: one of its copies has to be named.
+fn absent_copy(name: &str) -> Problem {
+    let known = "`banyan journal list` names those that are, with --group GROUP those of a group";
+    Problem::absent(format!("no copy `{name}` is parked; {known}"))
 }
 
 fn failed(error: TableError) -> Problem {

@@ -71,16 +71,22 @@ impl Api {
         let Reconciled { sides, rules } = sides(&self.operator.in_force(), &route, &from)?;
         let mut asked = Vec::with_capacity(entities.len());
         for entity in &entities {
-            let path = path(&rules, entity)?;
-            let answer = mirror.compare(sides.clone(), &path).map_err(|error| refused(&error))?;
-            asked.push((path, answer));
+            // One wrong line of a million must not end the run, and a script must learn which.
+            asked.push(match path(&rules, entity) {
+                Ok(path) => {
+                    let answer = mirror.compare(sides.clone(), &path).map_err(|error| refused(&error))?;
+                    (path, Ok(answer))
+                }
+                Err(why) => (entity.to_string(), Err(why)),
+            });
         }
         let mut results = Vec::with_capacity(asked.len());
         for (path, answer) in asked {
-            let compared = match tokio::time::timeout(COMPARE_TIMEOUT, answer).await {
-                Ok(Ok(compared)) => compared,
-                Ok(Err(_)) | Err(_) => Compared::Failed("the courier gives no answer".to_owned()),
+            let compared = match answer {
+                Ok(answer) => tokio::time::timeout(COMPARE_TIMEOUT, answer).await.ok().and_then(Result::ok),
+                Err(why) => Some(Compared::Failed(why)),
             };
+            let compared = compared.unwrap_or_else(|| Compared::Failed("the courier gives no answer".to_owned()));
             results.push((path, compared));
         }
         let api = Arc::clone(self);
@@ -125,7 +131,7 @@ impl Api {
             match tokio::time::timeout(LIST_TIMEOUT, answer).await {
                 Ok(Ok(Listed::Ids(ids))) => {
                     for id in ids {
-                        paths.insert(path(&rules, &id)?);
+                        paths.insert(path(&rules, &id).map_err(|why| Problem::unfit(format!("`{id}` {why}")))?);
                     }
                 }
                 Ok(Ok(Listed::Failed(why))) => return Err(Problem::unfit(why)),
@@ -173,13 +179,11 @@ fn pairs(snapshot: &Snapshot, route: &Route) -> Vec<(Box<str>, Box<str>)> {
     pairs
 }
 
-/// The path of an entity that is given by it, or by its id.
-fn path(rules: &CopyRules, entity: &str) -> Result<String, Problem> {
+/// The path of an entity that is given by it, or by its id; else why it is none.
+fn path(rules: &CopyRules, entity: &str) -> Result<String, String> {
     let path = if entity.starts_with('/') { Some(entity.to_owned()) } else { rules.path_with_id("/", entity) };
     let fits = |path: &String| rules.path.fits(path) && rules.entity(path).is_some();
-    path.filter(fits).ok_or_else(|| {
-        Problem::unfit(format!("`{entity}` names no entity of the route; give its path, such as `{}`", rules.path))
-    })
+    path.filter(fits).ok_or_else(|| format!("names no entity of the route; give its path, such as `{}`", rules.path))
 }
 
 fn refused(error: &ReconcileError) -> Problem {

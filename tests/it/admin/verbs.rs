@@ -78,7 +78,7 @@ fn with_the_admin_listener_down_a_kill_edits_the_file() {
         std::os::unix::net::UnixStream::connect(plane.state().join("admin.sock")).is_err()
     });
     let live = banyan(&directory, &["kill", "side", "--live", "--admin", &plane.handle.address().to_string()]);
-    assert_eq!(live.status.code(), Some(1), "{}", out(&live));
+    assert_eq!(live.status.code(), Some(3), "{}", out(&live));
     assert!(out(&live).contains("no router answers"), "{}", out(&live));
     let output = banyan(&directory, &["kill", "side", "--reason", "errors"]);
     assert_eq!(output.status.code(), Some(0), "{}", out(&output));
@@ -215,10 +215,10 @@ fn an_address_needs_its_token() {
     assert_eq!((output.status.code(), &json(&output)["generation"]), (Some(0), &2.into()), "{}", out(&output));
     fs::write(elsewhere.path().join("wrong"), "0123456789abcdef0123456789abcdef").unwrap();
     let output = told("wrong");
-    assert_eq!((output.status.code(), &json(&output)["code"]), (Some(1), &"unknown-token".into()));
+    assert_eq!((output.status.code(), &json(&output)["code"]), (Some(3), &"unknown-token".into()));
     let output = told("missing");
     assert!(
-        output.status.code() == Some(1) && out(&output).contains("there is no token: missing:"),
+        output.status.code() == Some(3) && out(&output).contains("there is no token: missing:"),
         "{}",
         out(&output)
     );

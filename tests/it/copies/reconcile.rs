@@ -118,6 +118,19 @@ fn keys_come_from_a_file_and_a_run_goes_on_where_it_was() {
     assert_equal_soon(&legacy, &modern);
 }
 
+/// A regression: a wrong line ended the run, and nothing said which line it was.
+#[test]
+fn a_line_that_names_no_entity_is_told_with_its_number() {
+    let (legacy, modern) = services();
+    let router = migration("dualwrite", legacy.origin.address, modern.origin.address, "").start();
+    std::fs::write(router.directory().join("keys"), "2\n\n/elsewhere/1\r\n3\n4\n2\n").unwrap();
+    let (code, report) = reconcile(&router, &["--keys", "keys"]);
+    assert_eq!((code, &report["sent"]), (Some(1), &json!(3)), "{report}");
+    let why = "keys:3: /elsewhere/1: names no entity of the route; give its path, such as `/orders/{*id}`";
+    assert_eq!(report["failed"], json!([why]), "{report}");
+    assert_equal_soon(&legacy, &modern);
+}
+
 #[test]
 fn what_the_journal_knows_to_differ_is_made_equal() {
     let legacy = Service::with(&[]);
@@ -156,12 +169,14 @@ fn mistakes_are_told() {
     let told = |arguments: &[&str], code: i32, what: &str| {
         let (found, report) = reconcile(&router, arguments);
         assert_eq!(found, Some(code), "{report}");
-        assert!(report.as_str().unwrap().contains(what), "{report}");
+        let said = report["refused"].as_str().or(report.as_str()).unwrap();
+        assert!(said.contains(what), "{report}");
     };
     told(&[], 2, "--listing PATH, --keys FILE or --journal");
     told(&["--listing", "/nothing"], 1, "legacy answers");
-    std::fs::write(router.directory().join("keys"), "/elsewhere/1\n").unwrap();
-    told(&["--keys", "keys"], 1, "names no entity of the route");
+    told(&["--keys", "absent"], 1, "absent: No such file");
+    std::fs::write(router.directory().join("keys"), b"1\n\xff\n").unwrap();
+    told(&["--keys", "keys"], 1, "keys:2: the line is not UTF-8");
     let other = Command::new(env!("CARGO_BIN_EXE_banyan"))
         .current_dir(router.directory())
         .args(["reconcile", "orders", "--from", "nobody", "--journal"])

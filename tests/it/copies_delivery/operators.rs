@@ -84,7 +84,7 @@ fn parked_copies_are_seen_mended_replayed_and_dropped() {
     wait_until("nothing is parked", || modern(&router)["parked"] == 0 && modern(&router)["pending"] == 0);
     assert_eq!(copied.thing("/orders/2"), None);
     let (done, text) = journal(&router, &["replay", group, "--reason", "again"]);
-    assert!(!done && text.contains("parked"), "{text}");
+    assert!(!done && text.contains("no copy or group `") && text.contains("; `banyan journal list`"), "{text}");
 
     let history = Command::new(env!("CARGO_BIN_EXE_banyan"))
         .args(["history", "--json", "--state"])
@@ -113,7 +113,8 @@ fn lag_is_seen_and_a_paused_destination_is_tried_when_told() {
     assert!(done, "{text}");
     wait_until("both arrive", || copied.thing("/orders/1").is_some() && copied.thing("/orders/2").is_some());
     wait_until("nothing is left", || modern(&router)["pending"] == 0 && modern(&router)["paused"] == false);
-    assert!(!journal(&router, &["resume", "nobody", "--reason", "x"]).0);
+    let (done, text) = journal(&router, &["resume", "nobody", "--reason", "x"]);
+    assert!(!done && text.contains("nothing is copied to `nobody`; `banyan journal status`"), "{text}");
 }
 
 #[test]
@@ -126,4 +127,46 @@ fn what_is_too_large_leaves_a_gap() {
     let gaps = json(&router, &["gaps"]);
     assert_eq!((&gaps["gaps"][0]["target"], &gaps["gaps"][0]["reason"]), (&"/orders/1".into(), &"too_large".into()));
     assert_eq!(destination.requests().len(), 0);
+
+    let (_, text) = journal(&router, &["gaps"]);
+    let (time, rest) = text.split_once("  ").unwrap();
+    let shape: String = time.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect();
+    assert_eq!((&*shape, rest), ("0000-00-00T00:00:00.000Z", "orders to modern  PUT /orders/1  too_large\n"));
+    router.exchange(request("PUT", "/orders/2", &"x".repeat(17)));
+    wait_until("both are seen", || modern(&router)["gaps"] == 2);
+    let (_, text) = journal(&router, &["gaps", "--limit", "1"]);
+    assert!(text.ends_with("the newest 1 for modern; --all lists all that are kept\n"), "{text}");
+    let (_, text) = journal(&router, &["gaps", "--all"]);
+    assert_eq!((text.lines().count(), text.contains("--all")), (2, false), "{text}");
+}
+
+/// A regression: 20 were shown, and nothing said that there were more.
+#[test]
+fn a_list_says_how_many_it_leaves_out() {
+    let (legacy, copied) = (Service::default(), Service::default());
+    for order in 1..=22 {
+        let line = if order > 21 { "410 Gone" } else { "422 Unprocessable Content" };
+        copied.script(&format!("PUT /orders/{order}"), &[&status(line)]);
+    }
+    let (primary, destination) = (legacy.start(), copied.start());
+    let router = router(primary.address, destination.address, "");
+    for order in 1..=22 {
+        assert_eq!(router.exchange(request("PUT", &format!("/orders/{order}"), "{}")).status(), 200);
+    }
+    wait_until("all are parked", || modern(&router)["parked"] == 22 && modern(&router)["pending"] == 0);
+    let (_, text) = journal(&router, &["list"]);
+    assert!(text.ends_with("\nand 2 more; --all lists them\n"), "{text}");
+    let (_, text) = journal(&router, &["list", "--all"]);
+    assert_eq!((text.matches("  PUT /orders/").count(), text.contains("more")), (22, false), "{text}");
+    let listed = json(&router, &["list", "--all"]);
+    assert_eq!(listed["parked"].as_array().unwrap().len(), 22, "{listed}");
+    let group = listed["groups"][1]["group"].as_str().unwrap();
+    let (_, text) = journal(&router, &["list", "--group", group]);
+    assert_eq!((text.matches("  PUT /orders/").count(), text.contains("more")), (1, false), "{text}");
+    assert_eq!(json(&router, &["list", "--all", "--group", group])["parked"].as_array().unwrap().len(), 1);
+
+    let (done, text) = journal(&router, &["show", group]);
+    assert!(!done && text.contains(&format!("no copy `{group}` is parked; `banyan journal list`")), "{text}");
+    let (done, text) = journal(&router, &["drop", "a b/../c", "--reason", "x"]);
+    assert!(!done && text.contains("no copy or group `a b/../c` is parked"), "{text}");
 }
