@@ -9,6 +9,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::Durability;
+use super::answers::Rounds;
 use super::error::AppendError;
 use super::inbox::{Batch, Inbox};
 use super::keeper::Supply;
@@ -261,27 +262,32 @@ impl Committer {
         add(&stats.bytes_appended, bytes as u64);
         add(&stats.batches, 1);
         stats.queue_bytes.fetch_sub(bytes as u64, Ordering::AcqRel);
+        let mut rounds = Rounds::default();
         for request in part {
             if let Some(side) = request.side {
                 self.shared.table().name_side(lsn, side);
             }
-            // Nobody may be waiting any more.
-            let _ = request.reply.map(|reply| reply.send(Ok(lsn)));
+            if let Some(reply) = request.reply {
+                rounds.tell(reply, Ok(lsn));
+            }
             lsn = lsn.next();
         }
     }
 
     fn refuse(&mut self, requests: Vec<Request>, error: &AppendError) {
+        let mut rounds = Rounds::default();
         for request in requests {
             // The write of an intent that nobody waits for is served.
             if request.kind.has_happened() || (request.kind == Kind::Intent && request.reply.is_none()) {
-                self.waiting.keep(request, error);
+                self.waiting.keep(request, error, &mut rounds);
                 continue;
             }
             let bytes = record_bytes(request.payload.bytes()) as u64;
             self.shared.stats.queue_bytes.fetch_sub(bytes, Ordering::AcqRel);
             add(&self.shared.stats.records_failed, 1);
-            let _ = request.reply.map(|reply| reply.send(Err(error.clone())));
+            if let Some(reply) = request.reply {
+                rounds.tell(reply, Err(error.clone()));
+            }
         }
     }
 

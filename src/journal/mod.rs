@@ -5,6 +5,7 @@
 //! [`Journal::append`]; reading blocks. The format stands byte by byte in `docs/journal.md`, why it is an own one in
 //! decision 0021.
 
+mod answers;
 mod behind;
 mod committer;
 mod cursor;
@@ -33,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use answers::Reply;
 use inbox::LAZY_BYTES_MAX;
 use keeper::Task;
 use open::Threads;
@@ -42,6 +44,7 @@ use shared::{Message, Request, Shared};
 use side::{SideFiles, SideTask};
 use stats::add;
 
+pub use answers::{Answer, Answers};
 pub use cursor::Cursor;
 pub use disk::{Disk, DiskFile, Lock, SystemDisk};
 pub use error::{AppendError, OpenError, ReadError};
@@ -102,6 +105,31 @@ impl Journal {
         self.append_with(kind, epoch, None, payload.into(), durability)
     }
 
+    /// Where a thread on which many wait is answered.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        Answers::new(&self.shared)
+    }
+
+    /// As [`Journal::append`], for a thread on which many wait: it wakes the committer once a turn of its loop, and is woken once for
+    /// all that a batch answers.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn append_for(
+        &self,
+        answers: &Answers,
+        kind: Kind,
+        epoch: u64,
+        payload: impl Into<Payload>,
+        durability: Durability,
+    ) -> Result<Answer, AppendError> {
+        let (reply, answer) = answers.expect();
+        self.hand_over(Request { kind, epoch, side: None, payload: payload.into(), durability, reply: Some(reply) })?;
+        answers.ring_later();
+        Ok(answer)
+    }
+
     /// Hands over a record that nobody waits for: it is written with what comes next, or by itself after 5 ms.
     ///
     /// # Errors
@@ -135,18 +163,24 @@ impl Journal {
         durability: Durability,
     ) -> Result<Ticket, AppendError> {
         let (reply, ticket) = Ticket::new();
-        self.send(Request { kind, epoch, side, payload, durability, reply: Some(reply) })?;
+        self.send(Request { kind, epoch, side, payload, durability, reply: Some(Reply::Ticket(reply)) })?;
         Ok(ticket)
     }
 
     fn send(&self, request: Request) -> Result<(), AppendError> {
-        let (bytes, stats) = (request.payload.bytes(), &self.shared.stats);
-        let admitted = self.admit(request.kind, record_bytes(bytes), bytes, self.shared.options.record_bytes_max);
-        admitted.inspect_err(|_| add(&stats.records_refused, 1))?;
         let waits = request.is_awaited();
-        self.requests.send(Message::Append(request)).map_err(|_| AppendError::Closed)?;
-        self.shared.bell.ring(waits || stats.queue_bytes.load(Ordering::Relaxed) > LAZY_BYTES_MAX as u64);
+        self.hand_over(request)?;
+        let queue_bytes = self.shared.stats.queue_bytes.load(Ordering::Relaxed);
+        self.shared.bell.ring(waits || queue_bytes > LAZY_BYTES_MAX as u64);
         Ok(())
+    }
+
+    /// Puts a record in the committer's queue; somebody must ring.
+    fn hand_over(&self, request: Request) -> Result<(), AppendError> {
+        let bytes = request.payload.bytes();
+        let admitted = self.admit(request.kind, record_bytes(bytes), bytes, self.shared.options.record_bytes_max);
+        admitted.inspect_err(|_| add(&self.shared.stats.records_refused, 1))?;
+        self.requests.send(Message::Append(request)).map_err(|_| AppendError::Closed)
     }
 
     /// Takes room in the queue, or says why there is none.

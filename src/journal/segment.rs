@@ -3,6 +3,7 @@
 //! It never decides which segments make up the log.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,8 +21,6 @@ const HEADER_USED_BYTES: usize = 36;
 /// Bytes read at once when a row of records is read, and when one is looked for.
 pub(super) const READ_AHEAD_BYTES: usize = 256 * 1024;
 pub(super) const READ_ONE_BYTES: usize = 64 * 1024;
-/// Payloads below this are copied, so that keeping one does not keep all that was read ahead.
-const COPY_BYTES_MAX: usize = 64 * 1024;
 
 /// An open segment.
 #[derive(Debug, Clone)]
@@ -90,8 +89,9 @@ pub(super) struct Walk {
     /// Nothing is read from here on.
     end: u64,
     read_bytes: usize,
-    /// What was read ahead, beginning at `at.offset`.
-    ahead: Bytes,
+    buffer: Vec<u8>,
+    /// What of the buffer was read ahead, beginning at `at.offset`.
+    ahead: Range<usize>,
 }
 
 /// What comes next in a segment.
@@ -107,7 +107,7 @@ pub(super) enum Step {
 impl Walk {
     pub(super) fn new(segment: &Segment, at: Position, end: u64, read_bytes: usize) -> Self {
         let (segment_id, file) = (segment.id, segment.file.clone());
-        Self { segment_id, file, at, end, read_bytes, ahead: Bytes::new() }
+        Self { segment_id, file, at, end, read_bytes, buffer: Vec::new(), ahead: 0..0 }
     }
 
     /// Tells whether it walks in this segment.
@@ -133,7 +133,7 @@ impl Walk {
         if !self.fill(HEAD_BYTES)? {
             return Ok(Step::End { torn: false });
         }
-        let Some(head) = Head::read(&self.ahead) else { return Ok(Step::End { torn: false }) };
+        let Some(head) = Head::read(self.ahead()) else { return Ok(Step::End { torn: false }) };
         if head.lsn != self.at.lsn {
             return Ok(Step::End { torn: false });
         }
@@ -141,16 +141,20 @@ impl Walk {
         if !self.fill(bytes)? {
             return Ok(Step::End { torn: true });
         }
-        let sum = checksum(&self.ahead[..bytes], self.at.seed);
-        if sum != u32_at(&self.ahead, 0) {
+        let record = &self.ahead()[..bytes];
+        let sum = checksum(record, self.at.seed);
+        if sum != u32_at(record, 0) {
             return Ok(Step::End { torn: true });
         }
-        let record = self.ahead.split_to(bytes);
+        let payload = Bytes::copy_from_slice(&record[HEAD_BYTES..HEAD_BYTES + head.payload_bytes as usize]);
         self.at = Position { offset: self.at.offset + bytes as u64, seed: sum, lsn: head.lsn.next() };
-        let payload = record.slice(HEAD_BYTES..HEAD_BYTES + head.payload_bytes as usize);
-        let payload = if bytes < COPY_BYTES_MAX { Bytes::copy_from_slice(&payload) } else { payload };
+        self.ahead.start += bytes;
         let Head { lsn, kind, epoch, side, .. } = head;
         Ok(Step::Record(Record { lsn, kind, epoch, side, payload }))
+    }
+
+    fn ahead(&self) -> &[u8] {
+        &self.buffer[self.ahead.clone()]
     }
 
     /// Reads ahead until `bytes` are there; says no when the end comes first.
@@ -162,10 +166,12 @@ impl Walk {
         if bytes > left {
             return Ok(false);
         }
-        let mut buffer = vec![0; bytes.max(self.read_bytes).min(left)];
-        let read = self.file.read_at(&mut buffer, self.at.offset)?;
-        buffer.truncate(read);
-        self.ahead = buffer.into();
+        let wanted = bytes.max(self.read_bytes).min(left);
+        // What is there is used again as it is; more than usual is given back behind a large record.
+        self.buffer.resize(self.buffer.len().min(self.read_bytes).max(wanted), 0);
+        self.buffer.shrink_to(self.read_bytes);
+        self.ahead = 0..0;
+        self.ahead = 0..self.file.read_at(&mut self.buffer[..wanted], self.at.offset)?;
         Ok(self.ahead.len() >= bytes)
     }
 }

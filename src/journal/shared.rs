@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::Durability;
+use super::answers::Reply;
 use super::inbox::Bell;
 use super::options::Options;
 use super::record::{Kind, Lsn, Payload, Side};
 use super::stats::JournalStats;
 use super::table::Table;
-use super::ticket::Reply;
 
 /// What the threads and the readers share.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(super) struct Request {
     pub(super) payload: Payload,
     pub(super) durability: Durability,
     /// Where somebody waits.
-    pub(super) reply: Option<Reply<Lsn>>,
+    pub(super) reply: Option<Reply>,
 }
 
 impl Request {

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::answers::Rounds;
 use super::error::AppendError;
 use super::keeper::BACK_OFF_TIMES_MAX;
 use super::shared::Request;
@@ -38,9 +39,10 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// Keeps one for later; whoever waits for it is told that it is not durable.
-    pub(super) fn keep(&mut self, mut request: Request, error: &AppendError) {
-        // Nobody may be waiting any more.
-        let _ = request.reply.take().map(|reply| reply.send(Err(error.clone())));
+    pub(super) fn keep(&mut self, mut request: Request, error: &AppendError, rounds: &mut Rounds) {
+        if let Some(reply) = request.reply.take() {
+            rounds.tell(reply, Err(error.clone()));
+        }
         self.requests.push(request);
         self.retry_at = Some(Instant::now() + RETRY);
     }

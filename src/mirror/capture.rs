@@ -9,18 +9,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method};
 use tokio::task::spawn_local;
 
 use super::destination::Destination;
+use super::draft::Draft;
 use super::naming;
-use super::record::{Body, Class, CopyId, Gap, Intent, Outcome, lane};
+use super::record::{Class, CopyId, Gap, Outcome, lane};
 use super::shared::{Mirror, Room};
 use super::writing::Writing;
 use crate::fault::Fault;
 use crate::forward::Tap;
-use crate::journal::{AppendError, Durability, Kind, Ticket};
-use crate::snapshot::{CopyMode, CopyRules, JournalOverflow, Naming, TooLarge, UnknownOutcome};
+use crate::journal::{Answer, Answers, AppendError, Durability};
+use crate::snapshot::{CopyMode, CopyRules, JournalOverflow, Naming, TooLarge};
 
 /// Bodies up to this size stand in the record itself, in bytes; larger ones in a side file.
 pub const INLINE_BYTES_MAX: u64 = 1024 * 1024;
@@ -35,23 +37,34 @@ pub struct NotKept;
 #[derive(Debug)]
 pub struct Copying {
     mirror: Arc<Mirror>,
+    answers: Answers,
     rules: Arc<CopyRules>,
     destination: Arc<Destination>,
-    id: CopyId,
-    lane: u64,
-    route: Box<str>,
-    method: Box<str>,
-    /// Path and query, for gaps and for what a relative `Location` is relative to.
-    target: Box<str>,
+    subject: Subject,
     state: RefCell<State>,
     ending: RefCell<Ending>,
+}
+
+/// What a write is and what it is about.
+#[derive(Debug)]
+pub struct Subject {
+    /// Its name.
+    pub id: CopyId,
+    /// [`lane`] of what it is about, or of its target.
+    pub lane: u64,
+    /// The route.
+    pub route: Box<str>,
+    /// The method.
+    pub method: Method,
+    /// Path and query as received.
+    pub target: PathAndQuery,
 }
 
 /// How far the intent is.
 #[derive(Debug)]
 enum State {
     /// The body is still coming.
-    Capturing { draft: Box<Intent>, parts: Vec<Bytes>, bytes: u64, room: Room },
+    Capturing { draft: Draft, parts: Vec<Bytes>, bytes: u64, room: Room },
     /// The intent is on its way to the disk.
     Writing(Writing),
     /// It is there, as durable as the mode asks.
@@ -69,7 +82,7 @@ enum Ending {
     /// The answer's body is being read for the id of what was created.
     Reading { status: u16, pointer: Box<str>, body: Vec<u8> },
     /// The outcome is on its way to the disk, and the answer waits for it.
-    Syncing(Ticket),
+    Syncing(Answer),
     /// It is appended.
     Ended,
 }
@@ -78,21 +91,19 @@ impl Copying {
     /// Begins to copy a write: `draft` is its intent without the body.
     pub fn begin(
         mirror: &Arc<Mirror>,
+        answers: &Answers,
         rules: &Arc<CopyRules>,
         destination: &Arc<Destination>,
-        draft: Box<Intent>,
+        subject: Subject,
+        draft: Draft,
     ) -> Rc<Self> {
-        let (id, lane, target) = (draft.id, lane(draft.lane_key()), draft.target.clone());
         let room = mirror.room();
         Rc::new(Self {
             mirror: Arc::clone(mirror),
+            answers: answers.clone(),
             rules: Arc::clone(rules),
             destination: Arc::clone(destination),
-            id,
-            lane,
-            route: draft.route.clone(),
-            method: draft.method.clone(),
-            target,
+            subject,
             state: RefCell::new(State::Capturing { draft, parts: Vec::new(), bytes: 0, room }),
             ending: RefCell::default(),
         })
@@ -114,7 +125,7 @@ impl Copying {
             Ok(()) => State::Written,
             Err(error) => {
                 tracing::error!(%error, destination = &*self.destination.name, "a write could not be kept for its copy");
-                self.destination.settle(self.lane);
+                self.destination.settle(self.subject.lane);
                 self.without("journal_failed")
             }
         };
@@ -127,9 +138,9 @@ impl Copying {
     /// Waits until the outcome is durable, where the mode asks for that.
     pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut ending = self.ending.borrow_mut();
-        if let Ending::Syncing(ticket) = &mut *ending {
+        if let Ending::Syncing(answer) = &mut *ending {
             // A failure is logged by the journal; the outcome is then unknown, which is resolved.
-            let _ = ready!(Pin::new(ticket).poll(cx));
+            let _ = ready!(Pin::new(answer).poll(cx));
             *ending = Ending::Ended;
         }
         Poll::Ready(())
@@ -211,7 +222,7 @@ impl Copying {
     }
 
     fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        self.subject.target.path()
     }
 
     fn names_created(&self) -> bool {
@@ -231,21 +242,21 @@ impl Copying {
         }
         let outcome = Outcome {
             destination: self.destination.name.clone(),
-            id: self.id,
+            id: self.subject.id,
             class,
             status,
             is_final,
             entity,
             created: created.map(Into::into),
         };
-        let ticket = self.append_behind(outcome);
+        let syncing = self.append_behind(outcome);
         if is_final {
-            self.ending.replace(ticket.map_or(Ending::Ended, Ending::Syncing));
+            self.ending.replace(syncing.map_or(Ending::Ended, Ending::Syncing));
         }
     }
 
-    /// Appends an outcome behind its intent; gives the ticket where the answer waits for it.
-    fn append_behind(&self, outcome: Outcome) -> Option<Ticket> {
+    /// Appends an outcome behind its intent, for which the client's answer may have to wait.
+    fn append_behind(&self, outcome: Outcome) -> Option<Answer> {
         let waits = self.rules.mode == CopyMode::SyncOutcome;
         let mut state = self.state.borrow_mut();
         if let State::Writing(Writing::Large(_)) = &*state {
@@ -254,25 +265,17 @@ impl Copying {
             let mirror = Arc::clone(&self.mirror);
             spawn_local(async move {
                 if poll_fn(|cx| writing.poll(cx)).await.is_ok() {
-                    let _ = mirror.note(Kind::Outcome, outcome.encode());
+                    let _ = mirror.note_outcome(&outcome);
                 }
             });
             return None;
         }
-        // A kill takes it, if it is not written yet: then the primary must be able to tell.
-        if !waits && self.can_be_read() {
-            let _ = self.mirror.note(Kind::Outcome, outcome.encode());
-            return None;
+        if waits {
+            return self.mirror.append_outcome(&self.answers, &outcome).ok();
         }
-        let durability = if waits { Durability::Synced } else { Durability::Written };
-        self.mirror.append(Kind::Outcome, outcome.encode(), durability).ok().filter(|_| waits)
-    }
-
-    /// Whether reading the primary tells what became of the write.
-    fn can_be_read(&self) -> bool {
-        self.rules.unknown == UnknownOutcome::Read
-            && matches!(&*self.method, "PUT" | "PATCH" | "DELETE")
-            && self.rules.entity(self.path()).is_some()
+        // What a kill takes of it is as one that was still under way then: unknown.
+        let _ = self.mirror.note_outcome(&outcome);
+        None
     }
 
     fn has_intent(&self) -> bool {
@@ -280,23 +283,25 @@ impl Copying {
     }
 
     /// The body is whole: the intent goes to the journal.
-    fn write(&self, mut draft: Box<Intent>, parts: Vec<Bytes>, bytes: u64) -> State {
-        self.destination.expect(self.lane);
+    fn write(&self, draft: Draft, parts: Vec<Bytes>, bytes: u64) -> State {
+        self.destination.expect(self.subject.lane);
         if bytes > INLINE_BYTES_MAX {
-            draft.body = Body::Side(bytes);
             let (mirror, rules) = (Arc::clone(&self.mirror), Arc::clone(&self.rules));
-            let task = async move { mirror.append_large(&draft, joined(&parts), durability(&rules)).await };
+            let task = async move { mirror.append_large(draft, joined(&parts), durability(&rules)).await };
             return State::Writing(Writing::Large(spawn_local(task)));
         }
-        draft.body = Body::Inline(parts);
+        let (mirror, epoch) = (&self.mirror, draft.epoch);
+        let intent = draft.with_body(parts, bytes as usize);
         let appended = match self.rules.mode {
-            CopyMode::Async => self.mirror.note_intent(&draft).map(|()| State::Written),
-            _ => self.mirror.append_intent(&draft).map(|ticket| State::Writing(Writing::Small(ticket))),
+            CopyMode::Async => mirror.note_intent(epoch, intent).map(|()| State::Written),
+            _ => {
+                mirror.append_intent(&self.answers, epoch, intent).map(|answer| State::Writing(Writing::Small(answer)))
+            }
         };
         match appended {
             Ok(state) => state,
             Err(error) => {
-                self.destination.settle(self.lane);
+                self.destination.settle(self.subject.lane);
                 let reason = match error {
                     AppendError::QueueFull => "queue_full",
                     AppendError::Full => "high_water",
@@ -319,10 +324,10 @@ impl Copying {
     fn leave_gap(&self, reason: &'static str) {
         let gap = Gap {
             destination: self.destination.name.clone(),
-            route: self.route.clone(),
+            route: self.subject.route.clone(),
             entity: self.rules.entity(self.path()).map(|entity| Box::from(&*entity)),
-            method: self.method.clone(),
-            target: self.target.clone(),
+            method: self.subject.method.as_str().into(),
+            target: self.subject.target.as_str().into(),
             reason: reason.into(),
             unix_ms: self.mirror.unix_ms(),
         };

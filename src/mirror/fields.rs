@@ -6,6 +6,7 @@
 pub struct Unreadable;
 
 /// Writes fields: numbers little-endian, texts and bytes behind their length in four bytes.
+#[derive(Debug)]
 pub(super) struct Writer(pub(super) Vec<u8>);
 
 impl Writer {

@@ -5,6 +5,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 
+use super::draft::HeaderFields;
 use super::marker::hex;
 use crate::head::names;
 use crate::snapshot::{CopyRules, Credentials};
@@ -55,26 +56,28 @@ impl Vault {
     }
 }
 
-/// The headers of a write that its copy will carry; `added` are those that the router adds.
+/// Keeps the headers of a write that its copy will carry; `added` are those that the router adds.
 pub fn keep<'h>(
     headers: &'h HeaderMap,
     added: impl Iterator<Item = (&'h HeaderName, &'h http::HeaderValue)>,
     rules: &CopyRules,
     vault: Option<&Vault>,
-) -> Vec<(Box<str>, Bytes)> {
-    let mut kept = Vec::with_capacity(headers.len() + 4);
+    kept: &mut HeaderFields<'_>,
+) {
     for (name, value) in headers.iter().chain(added) {
         if NOT_KEPT.contains(name) || rules.drop_headers.contains(name) || *name == rules.idempotency_header {
             continue;
         }
-        let value = match (CREDENTIALS.contains(name), rules.credentials) {
-            (false, _) => Some(Bytes::copy_from_slice(value.as_bytes())),
-            (true, Credentials::Drop) => None,
-            (true, Credentials::Encrypt) => vault.and_then(|vault| vault.seal(value.as_bytes())),
-        };
-        kept.extend(value.map(|value| (Box::from(name.as_str()), value)));
+        match (CREDENTIALS.contains(name), rules.credentials) {
+            (false, _) => kept.add(name.as_str(), value.as_bytes()),
+            (true, Credentials::Drop) => {}
+            (true, Credentials::Encrypt) => {
+                if let Some(sealed) = vault.and_then(|vault| vault.seal(value.as_bytes())) {
+                    kept.add(name.as_str(), &sealed);
+                }
+            }
+        }
     }
-    kept
 }
 
 /// A kept value as it is sent; `None` where it was encrypted and cannot be read any more.
@@ -96,6 +99,8 @@ pub fn show(name: &str, value: &Bytes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mirror::draft::Heading;
+    use crate::mirror::record::{CopyId, Intent};
     use crate::route::PathTemplate;
 
     fn headers() -> HeaderMap {
@@ -108,16 +113,35 @@ mod tests {
         CopyRules { credentials, drop_headers: ["x-secret".parse().unwrap()].into(), ..CopyRules::new(path) }
     }
 
+    /// The headers as they are read back.
+    fn kept(rules: &CopyRules, vault: Option<&Vault>) -> Vec<(Box<str>, Bytes)> {
+        let heading = Heading {
+            destination: "modern",
+            id: CopyId(1),
+            primary: "legacy",
+            route: "orders",
+            epoch: 1,
+            unix_ms: 1,
+            entity: None,
+            method: "POST",
+            target: "/",
+            key: "k",
+            hops: "",
+        };
+        let draft = heading.draft(|fields| keep(&headers(), std::iter::empty(), rules, vault, fields));
+        Intent::decode(&draft.with_body([], 0).concat().into()).unwrap().headers
+    }
+
     #[test]
     fn credentials_are_dropped() {
-        let kept = keep(&headers(), std::iter::empty(), &rules(Credentials::Drop), None);
+        let kept = kept(&rules(Credentials::Drop), None);
         assert_eq!(kept, [("x-user-id".into(), Bytes::from_static(b"ada"))]);
     }
 
     #[test]
     fn credentials_are_encrypted_and_come_back_with_the_key_alone() {
         let (vault, other) = (Vault::new(&[1; 32]).unwrap(), Vault::new(&[2; 32]).unwrap());
-        let kept = keep(&headers(), std::iter::empty(), &rules(Credentials::Encrypt), Some(&vault));
+        let kept = kept(&rules(Credentials::Encrypt), Some(&vault));
         let (_, sealed) = kept.iter().find(|(name, _)| **name == *"authorization").unwrap();
         assert!(!sealed.windows(6).any(|bytes| bytes == b"secret"));
         assert_eq!(reveal(sealed, Some(&vault)).unwrap(), "Bearer secret");

@@ -5,6 +5,7 @@ mod board;
 mod capture;
 pub mod courier;
 mod destination;
+mod draft;
 mod fields;
 mod gaps;
 mod kept;
@@ -18,9 +19,12 @@ mod shared;
 mod tables;
 mod writing;
 
+/// Where a worker hears how durable its writes are.
+pub use crate::journal::Answers;
 pub use board::{Board, Ended, Standing};
-pub use capture::{Copying, INLINE_BYTES_MAX, NotKept};
+pub use capture::{Copying, INLINE_BYTES_MAX, NotKept, Subject};
 pub use destination::Destination;
+pub use draft::{Draft, HeaderFields, Heading};
 pub use fields::Unreadable;
 pub use gaps::{GAPS_WAITING_BYTES_MAX, GAPS_WAITING_MAX, Gaps};
 pub use kept::{Vault, keep, reveal, show};

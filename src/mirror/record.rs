@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::draft::Heading;
 use super::fields::{Reader, Unreadable, Writer};
 
 /// Names one write over all its records, attempts and replays.
@@ -149,6 +150,11 @@ pub fn destination(payload: &[u8]) -> Result<&str, Unreadable> {
     std::str::from_utf8(rest.bytes()?).map_err(|_| Unreadable)
 }
 
+/// Whether a payload is about copies to this destination.
+pub(super) fn is_for(payload: &[u8], destination: &str) -> bool {
+    Reader(payload).bytes() == Ok(destination.as_bytes())
+}
+
 /// The number of an entity's lane by FNV-1a: the same on every machine and in every version.
 pub fn lane(entity: &str) -> u64 {
     entity.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -160,45 +166,26 @@ impl Intent {
         self.entity.as_deref().unwrap_or(&self.target)
     }
 
-    /// Its payload, without an inline body's bytes: those follow as they are, so that a body is not copied on its way.
-    pub fn encode_head(&self) -> Bytes {
-        let mut to = Writer(Vec::with_capacity(512));
-        to.text(&self.destination);
-        to.u128(self.id.0);
-        to.text(&self.primary);
-        to.text(&self.route);
-        to.u64(self.epoch);
-        to.u64(self.unix_ms);
-        to.optional(self.entity.as_deref());
-        to.text(&self.method);
-        to.text(&self.target);
-        to.text(&self.key);
-        to.text(&self.hops);
-        to.u32(u32::try_from(self.headers.len()).unwrap_or(u32::MAX));
-        for (name, value) in &self.headers {
-            to.text(name);
-            to.bytes(value);
-        }
-        match &self.body {
-            Body::Inline(parts) => {
-                to.u8(0);
-                to.u32(u32::try_from(parts.iter().map(Bytes::len).sum::<usize>()).unwrap_or(u32::MAX));
-            }
-            Body::Side(bytes) => {
-                to.u8(1);
-                to.u64(*bytes);
-            }
-        }
-        to.0.into()
-    }
-
-    /// Its payload in parts.
+    /// Its payload in parts: a body is not copied on its way.
     pub fn encode(&self) -> Vec<Bytes> {
-        let mut parts = vec![self.encode_head()];
-        if let Body::Inline(body) = &self.body {
-            parts.extend(body.iter().cloned());
+        let heading = Heading {
+            destination: &self.destination,
+            id: self.id,
+            primary: &self.primary,
+            route: &self.route,
+            epoch: self.epoch,
+            unix_ms: self.unix_ms,
+            entity: self.entity.as_deref(),
+            method: &self.method,
+            target: &self.target,
+            key: &self.key,
+            hops: &self.hops,
+        };
+        let draft = heading.draft(|fields| self.headers.iter().for_each(|(name, value)| fields.add(name, value)));
+        match &self.body {
+            Body::Inline(parts) => draft.with_body(parts.iter().cloned(), parts.iter().map(Bytes::len).sum()),
+            Body::Side(bytes) => vec![draft.with_side(*bytes)],
         }
-        parts
     }
 
     /// Reads a payload; the body stays where it is.

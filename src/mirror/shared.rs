@@ -13,12 +13,13 @@ use bytes::Bytes;
 
 use super::board::Board;
 use super::destination::Destination;
+use super::draft::Draft;
 use super::gaps::Gaps;
 use super::kept::Vault;
 use super::marker::{KEY_BYTES, Marker};
-use super::record::{Fence, Gap, Intent};
+use super::record::{Fence, Gap, Outcome};
 use super::tables::Tables;
-use crate::journal::{AppendError, Durability, Journal, Kind, Lsn, Ticket};
+use crate::journal::{Answer, Answers, AppendError, Durability, Journal, Kind, Lsn};
 
 /// Bytes of bodies that all requests under way may keep together; above it writes are not copied.
 const CAPTURE_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -169,34 +170,40 @@ impl Mirror {
         Room { all: Arc::clone(&self.captured_bytes), taken: 0 }
     }
 
-    pub(super) fn append_intent(&self, intent: &Intent) -> Result<Ticket, AppendError> {
+    pub(super) fn append_intent(
+        &self,
+        answers: &Answers,
+        epoch: u64,
+        intent: Vec<Bytes>,
+    ) -> Result<Answer, AppendError> {
         self.counts.intents.fetch_add(1, Ordering::Relaxed);
-        self.journal.append(Kind::Intent, intent.epoch, intent.encode(), Durability::Synced)
+        self.journal.append_for(answers, Kind::Intent, epoch, intent, Durability::Synced)
     }
 
-    pub(super) fn note_intent(&self, intent: &Intent) -> Result<(), AppendError> {
+    pub(super) fn append_outcome(&self, answers: &Answers, outcome: &Outcome) -> Result<Answer, AppendError> {
+        self.journal.append_for(answers, Kind::Outcome, self.epoch(0), outcome.encode(), Durability::Synced)
+    }
+
+    pub(super) fn note_intent(&self, epoch: u64, intent: Vec<Bytes>) -> Result<(), AppendError> {
         self.counts.intents.fetch_add(1, Ordering::Relaxed);
-        self.journal.note(Kind::Intent, intent.epoch, intent.encode())
+        self.journal.note(Kind::Intent, epoch, intent)
     }
 
     /// Stores a body in a side file, then the intent that names it.
     pub(super) async fn append_large(
         &self,
-        intent: &Intent,
+        intent: Draft,
         body: Bytes,
         durability: Durability,
     ) -> Result<(), AppendError> {
         self.counts.intents.fetch_add(1, Ordering::Relaxed);
+        let (epoch, intent) = (intent.epoch, intent.with_side(body.len() as u64));
         let side = self.journal.store_side(body)?.await?;
-        self.journal.append_naming(side, Kind::Intent, intent.epoch, intent.encode(), durability)?.await.map(drop)
+        self.journal.append_naming(side, Kind::Intent, epoch, intent, durability)?.await.map(drop)
     }
 
-    pub(super) fn append(&self, kind: Kind, payload: Bytes, durability: Durability) -> Result<Ticket, AppendError> {
-        self.journal.append(kind, self.epoch(0), payload, durability)
-    }
-
-    pub(super) fn note(&self, kind: Kind, payload: Bytes) -> Result<(), AppendError> {
-        self.journal.note(kind, self.epoch(0), payload)
+    pub(super) fn note_outcome(&self, outcome: &Outcome) -> Result<(), AppendError> {
+        self.journal.note(Kind::Outcome, self.epoch(0), outcome.encode())
     }
 
     /// Leaves a record of a write that is not copied.

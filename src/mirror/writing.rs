@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 
 use tokio::task::JoinHandle;
 
-use crate::journal::{AppendError, Ticket};
+use crate::journal::{Answer, AppendError};
 
 /// An intent on its way to the disk.
 #[derive(Debug)]
 pub(super) enum Writing {
-    Small(Ticket),
+    Small(Answer),
     /// With a side file, in a task of its own, whether anybody waits or not.
     Large(JoinHandle<Result<(), AppendError>>),
 }
@@ -19,7 +19,7 @@ impl Writing {
     /// Ready when it is there, as durable as was asked.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AppendError>> {
         match self {
-            Self::Small(ticket) => Pin::new(ticket).poll(cx).map_ok(drop),
+            Self::Small(answer) => Pin::new(answer).poll(cx).map_ok(drop),
             Self::Large(task) => Pin::new(task).poll(cx).map(|done| done.unwrap_or(Err(AppendError::Closed))),
         }
     }

@@ -1,6 +1,7 @@
 //! Owns the copy of a write as the handler sees it: whether there is one, which side the write may go to, and what must be durable
 //! before the primary is asked. What happens to the copy afterwards is the mirror's.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 
@@ -21,7 +23,7 @@ use crate::fault::Fault;
 use crate::flag::OverrideKind;
 use crate::forward::RequestBody;
 use crate::head::Added;
-use crate::mirror::{self, Body, CopyId, Copying, Destination, Fence, Intent, Marked, Mirror, NotKept};
+use crate::mirror::{self, Answers, CopyId, Copying, Destination, Fence, Heading, Marked, Mirror, NotKept, Subject};
 use crate::snapshot::{Choice, CopyMode, CopyRules, JournalOverflow, Leg, Route, SideSwitch, TooLarge};
 
 /// How long a write that changes sides waits for an older copy that is being sent to its new side, in milliseconds.
@@ -111,13 +113,16 @@ impl Write {
     /// When the write cannot be kept for its copy and the route insists, or its body is too large for that.
     pub(super) fn begin(
         &self,
+        answers: Option<&Answers>,
         view: &View,
         decision: &Decision<'_>,
         parts: &Parts,
         added: &mut Added,
         body: &RequestBody,
     ) -> Result<Option<Rc<Copying>>, Fault> {
-        let (Some(to), Some(hops)) = (decision.leg.copy_to, &self.hops) else { return Ok(None) };
+        let (Some(to), Some(hops), Some(answers)) = (decision.leg.copy_to, &self.hops, answers) else {
+            return Ok(None);
+        };
         let rules = &self.rules;
         let bytes = HEAD_BYTES + body.size_hint().lower();
         if rules.overflow == JournalOverflow::FailClosed && self.mirror.journal().lacks_room_for(bytes) {
@@ -130,22 +135,27 @@ impl Write {
         let id = CopyId(fastrand::u128(..));
         let key = idempotency_key(id, rules, parts, added);
         let destination = view.destination(to, &self.mirror);
-        let draft = Intent {
-            destination: destination.name.clone(),
+        let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let entity = rules.entity(target.path());
+        let heading = Heading {
+            destination: &destination.name,
             id,
-            primary: view.snapshot.upstreams[decision.leg.upstream.0 as usize].name.clone(),
-            route: decision.route.name.clone(),
+            primary: &view.snapshot.upstreams[decision.leg.upstream.0 as usize].name,
+            route: &decision.route.name,
             epoch: self.mirror.epoch(view.snapshot.generation),
             unix_ms: u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX),
-            entity: rules.entity(parts.uri.path()).map(|entity| Box::from(&*entity)),
-            method: parts.method.as_str().into(),
-            target: target(parts).into(),
-            key,
-            hops: hops.clone(),
-            headers: mirror::keep(&parts.headers, added.iter(), rules, self.mirror.vault()),
-            body: Body::Inline(Vec::new()),
+            entity: entity.as_deref(),
+            method: parts.method.as_str(),
+            target: target.as_str(),
+            key: &key,
+            hops,
         };
-        Ok(Some(Copying::begin(&self.mirror, rules, destination, Box::new(draft))))
+        let vault = self.mirror.vault();
+        let draft = heading.draft(|fields| mirror::keep(&parts.headers, added.iter(), rules, vault, fields));
+        let lane = mirror::lane(entity.as_deref().unwrap_or(target.as_str()));
+        let (route, method) = (decision.route.name.clone(), parts.method.clone());
+        let subject = Subject { id, lane, route, method, target };
+        Ok(Some(Copying::begin(&self.mirror, answers, rules, destination, subject, draft)))
     }
 
     /// Waits for what must be durable before the primary is asked.
@@ -215,12 +225,12 @@ fn hops(mirror: &Mirror, headers: &HeaderMap) -> Option<Box<str>> {
 }
 
 /// The client's key, or one of ours that the primary gets too: it is what both sides know the write by.
-fn idempotency_key(id: CopyId, rules: &CopyRules, parts: &Parts, added: &mut Added) -> Box<str> {
+fn idempotency_key<'p>(id: CopyId, rules: &CopyRules, parts: &'p Parts, added: &mut Added) -> Cow<'p, str> {
     if let Some(key) = parts.headers.get(&rules.idempotency_header).and_then(|value| value.to_str().ok()) {
         return key.into();
     }
     // A string of RFC 9651, as the draft for the header has it.
-    let key = format!("\"{:032x}\"", id.0);
+    let key = ["\"", &mirror::name_of(id), "\""].concat();
     if let Ok(value) = HeaderValue::from_str(&key) {
         added.push(rules.idempotency_header.clone(), value);
     }

@@ -159,9 +159,12 @@ impl Received {
             }
             body => body,
         };
-        let limits = carrier.connection.worker.limits();
-        let mut body = RequestBody::new(body, Arc::clone(exchange.watch()), limits, decision.route.body_bytes_max);
-        let copying = write.map(|write| write.begin(view, decision, &parts, &mut added, &body)).transpose();
+        let worker = &carrier.connection.worker;
+        let body_bytes_max = decision.route.body_bytes_max;
+        let mut body = RequestBody::new(body, Arc::clone(exchange.watch()), worker.limits(), body_bytes_max);
+        let copying = write
+            .map(|write| write.begin(worker.answers.as_ref(), view, decision, &parts, &mut added, &body))
+            .transpose();
         let copying = match copying {
             Ok(copying) => copying.flatten(),
             Err(fault) => return Err(refused(exchange, fault)),

@@ -23,7 +23,7 @@ use crate::health::HealthRegistry;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{Limit, Limits};
 use crate::listen::ClientListener;
-use crate::mirror::Mirror;
+use crate::mirror::{Answers, Mirror};
 use crate::network::Network;
 use crate::observe::{AccessLog, AccessWriter, Metrics, WorkerMetrics};
 use crate::snapshot::{Reader, Store};
@@ -80,6 +80,8 @@ pub(super) struct Worker {
     /// The deadlines of the HTTP/2 streams.
     pub watches: RefCell<Slab<Arc<Watch>>>,
     pub access: Option<RefCell<AccessWriter>>,
+    /// Where the journal answers those who wait for it, where there is one.
+    pub answers: Option<Answers>,
     /// Wakes whoever waits for the next tick.
     ticks: Arc<Notify>,
     reader: RefCell<Reader>,
@@ -162,6 +164,9 @@ fn run(
         let accepting = listeners.into_iter().try_for_each(|listener| accept::start(&worker, listener, phases.clone()));
         let _ = ready.send(accepting);
         tokio::task::spawn_local(tick(Rc::clone(&worker)));
+        if let Some(answers) = worker.answers.clone() {
+            tokio::task::spawn_local(answers.deliver());
+        }
         worker.serve(phases).await;
     });
     // Dropping the runtime drops what the abort left over.
@@ -172,6 +177,7 @@ impl Worker {
         let metrics = shared.metrics.worker();
         let mut reader = shared.store.reader();
         let view = View::new(reader.load(), None, &shared.health, &metrics);
+        let answers = shared.options.mirror.as_ref().map(|mirror| mirror.journal().answers());
         let access = shared.options.access_log.as_ref().map(|log| RefCell::new(log.writer()));
         Rc::new(Self {
             shared,
@@ -180,6 +186,7 @@ impl Worker {
             streams: RefCell::default(),
             watches: RefCell::default(),
             access,
+            answers,
             ticks,
             reader: RefCell::new(reader),
             view: RefCell::new(Rc::new(view)),

@@ -25,11 +25,14 @@ use crate::limits::Limits;
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A request as it is sent.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Question {
     pub method: Method,
     pub target: PathAndQuery,
+    /// The host, what frames the body, and what the destination wants set.
     pub headers: HeaderMap,
+    /// All others.
+    pub fields: Added,
     pub body: Bytes,
     /// So much of the answer's body is kept, in bytes.
     pub answer_bytes_max: usize,
@@ -94,7 +97,7 @@ impl Asker {
     }
 
     async fn exchange(&self, pool: &Rc<Pool>, question: Question, watch: &Arc<Watch>) -> Reply {
-        let Question { method, target, headers, body, answer_bytes_max } = question;
+        let Question { method, target, headers, fields, body, answer_bytes_max } = question;
         let mut request = Request::new(());
         *request.method_mut() = method.clone();
         *request.uri_mut() = Uri::from(target);
@@ -103,7 +106,7 @@ impl Asker {
         let body = if body.is_empty() { ClientBody::None } else { ClientBody::Whole(body) };
         let body = RequestBody::new(body, Arc::clone(watch), &self.limits, None);
         let progress = body.progress();
-        let request = Box::new(UpstreamRequest { head, added: Added::default(), body });
+        let request = Box::new(UpstreamRequest { head, added: fields, body });
         let upstream = Arc::clone(pool.upstream());
         let Exchanged { response, mut lease } =
             match pool.exchange(request, watch, upstream.timeouts.response_ms, NOBODY).await {

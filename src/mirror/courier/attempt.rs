@@ -97,7 +97,7 @@ async fn read_side(source: &Source, side: Side) -> io::Result<Bytes> {
 async fn park(courier: &Courier, job: &Job, intent: Rc<Intent>, body: Bytes, reason: &'static str, told: Told) -> End {
     let mut intent = Rc::unwrap_or_clone(intent);
     intent.body = Body::Inline(vec![body]);
-    intent.entity = job.entity.clone();
+    intent.entity = job.entity.as_deref().map(Into::into);
     let mirror = Arc::clone(&courier.mirror);
     let story = Story {
         reason: reason.into(),
@@ -107,7 +107,7 @@ async fn park(courier: &Courier, job: &Job, intent: Rc<Intent>, body: Bytes, rea
         attempts: job.failures + u32::from(!job.superseded),
         unix_ms: mirror.unix_ms(),
         primary_status: job.status,
-        created: job.created.clone(),
+        created: job.created.as_deref().map(Into::into),
     };
     let parked = Parked { story, intent };
     let parking = blocking(move || mirror.tables().park(&parked)).await;

@@ -16,10 +16,10 @@ use super::attempt::attempt;
 use super::deliver::{Blame, End};
 use super::patience::{Breaker, Pace, back_off_ms};
 use super::scan::Scan;
-use super::schedule::{Job, Schedule};
+use super::schedule::{ByNumber, Job, Schedule};
 use super::source::Source;
 use crate::clock;
-use crate::journal::{Durability, Kind, Lsn};
+use crate::journal::{Kind, Lsn};
 use crate::mirror::board::Ended;
 use crate::mirror::destination::Destination;
 use crate::mirror::record::{Class, Settled, Settlement};
@@ -48,9 +48,9 @@ pub(super) struct Dispatch {
     breaker: Breaker,
     pace: Pace,
     in_flight_max: usize,
-    tasks: JoinSet<(Job, End)>,
+    tasks: JoinSet<End>,
     /// With how far each covers what is behind it, should it be resolved by a state.
-    under_way: HashMap<Id, (Job, Option<Lsn>)>,
+    under_way: HashMap<Id, (Rc<Job>, Option<Lsn>), ByNumber>,
     under_way_bytes: u64,
     /// The count of fences of each lane when the journal was last read to its end.
     fences_read: HashMap<u64, u64>,
@@ -91,7 +91,7 @@ impl Dispatch {
             pace: Pace::new(CopyPace::default().per_s_max),
             in_flight_max: CopyPace::default().in_flight_max as usize,
             tasks: JoinSet::new(),
-            under_way: HashMap::new(),
+            under_way: HashMap::default(),
             under_way_bytes: 0,
             fences_read: HashMap::new(),
             low,
@@ -233,26 +233,24 @@ impl Dispatch {
 
     /// Starts an attempt.
     fn begin(&mut self) {
-        let Some(job) = self.schedule.take() else { return };
+        let Some(job) = self.schedule.take().map(Rc::new) else { return };
         // Before the primary is asked: what it says from now on holds what was known as done until now.
         let covered_to = self.schedule.covered_to(&job);
         self.under_way_bytes += job.bytes;
         let (courier, source) = (Rc::clone(&self.courier), self.source.clone());
         let task = {
-            let (no_rules, job) = (Arc::clone(&self.no_rules), job.clone());
-            async move {
-                let end = attempt(&courier, &source, &no_rules, &job).await;
-                (job, end)
-            }
+            let (no_rules, job) = (Arc::clone(&self.no_rules), Rc::clone(&job));
+            async move { attempt(&courier, &source, &no_rules, &job).await }
         };
-        let handle = self.tasks.spawn_local(task);
+        // Boxed, because a task is moved from layer to layer before it is where it stays.
+        let handle = self.tasks.spawn_local(Box::pin(task));
         self.under_way.insert(handle.id(), (job, covered_to));
     }
 
     /// Sees to an attempt that is over.
-    fn conclude(&mut self, done: Result<(Id, (Job, End)), JoinError>) {
+    fn conclude(&mut self, done: Result<(Id, End), JoinError>) {
         let (id, end) = match done {
-            Ok((id, (_, end))) => (id, end),
+            Ok(done) => done,
             Err(error) => (error.id(), End::Unsent { why: format!("the attempt panicked: {error}") }),
         };
         let Some((job, covered_to)) = self.under_way.remove(&id) else { return };
@@ -265,35 +263,36 @@ impl Dispatch {
         if let (End::Settled(Settled::Resolved), Some(to)) = (&end, covered_to) {
             self.schedule.cover(&job, to);
         }
-        self.follow(job, end);
+        self.follow(&job, end);
         self.note_low();
     }
 
     /// Does what the end of an attempt asks for.
-    fn follow(&mut self, mut job: Job, end: End) {
+    fn follow(&mut self, job: &Job, end: End) {
         let now_ms = clock::now_ms();
         match end {
             End::Settled(how) => {
                 match how {
-                    Settled::Delivered | Settled::Resolved if is_sent(&job) => self.succeeded(),
-                    _ => self.unasked(&job),
+                    Settled::Delivered | Settled::Resolved if is_sent(job) => self.succeeded(),
+                    _ => self.unasked(job),
                 }
-                self.settle(&job, how);
+                self.settle(job, how);
             }
             // It is in the tables already.
             End::Park { reason, told } => {
                 // Whoever answers is well.
                 if told.came.is_empty() {
-                    self.unasked(&job)
+                    self.unasked(job)
                 } else {
                     self.succeeded()
                 }
                 self.ended.superseded += u64::from(reason == "superseded");
-                self.log_parked(&job, reason, &told);
-                self.settle(&job, Settled::Parked);
+                self.log_parked(job, reason, &told);
+                self.settle(job, Settled::Parked);
             }
             End::Again { blame, retry_after_ms, told } => {
                 self.failures += 1;
+                let mut job = job.clone();
                 job.failures += 1;
                 let others = self.ended_others();
                 // Where others get through, it is not the destination.
@@ -328,12 +327,12 @@ impl Dispatch {
                 }
                 self.trouble = Some(format!("{} {}", told.came, told.said));
                 self.set_paused();
-                self.schedule.put_back(&job, 0);
+                self.schedule.put_back(job, 0);
             }
             End::Unsent { why } => {
-                self.unasked(&job);
+                self.unasked(job);
                 self.trouble = Some(why);
-                self.schedule.put_back(&job, now_ms + UNSENT_MS);
+                self.schedule.put_back(job, now_ms + UNSENT_MS);
             }
         }
     }
@@ -376,14 +375,9 @@ impl Dispatch {
         }
         let Job { id, lsn, lane, .. } = *job;
         let end = Settlement { destination: self.destination.name.clone(), id, intent: lsn.0, how, lane };
-        // Without it, the copy is sent once more after a restart, with the same key. Where the next one waits, it must not be sent
-        // again behind that one, so this is written now; a later one of its lane comes into the journal behind it anyway.
-        let (journal, payload) = (self.source.journal(), end.encode());
-        let appended = match self.schedule.has_next(lsn) {
-            true => journal.append(Kind::Delivered, 0, payload, Durability::Written).map(drop),
-            false => journal.note(Kind::Delivered, 0, payload),
-        };
-        if let Err(error) = appended {
+        // Without it, the copy is sent once more after a restart, with the same key; so are those behind it, whose settlements come
+        // into the journal behind this one.
+        if let Err(error) = self.source.journal().note(Kind::Delivered, 0, end.encode()) {
             tracing::debug!(%error, "a settlement is not in the journal");
         }
         self.destination.settle(lane);

@@ -57,7 +57,7 @@ impl Writer<'_> {
         id: Option<&str>,
     ) -> Result<Question, Unfit> {
         let mut method = Method::from_bytes(self.intent.method.as_bytes()).map_err(|_| Unfit("its method is none"))?;
-        let mut headers = self.headers()?;
+        let mut fields = self.fields()?;
         let (mut target, mut body) = (self.target(id)?, body);
         match (&self.rules.carry_id, created) {
             (Some(IdCarrier::Path), Some(created)) => {
@@ -66,23 +66,25 @@ impl Writer<'_> {
             }
             (Some(IdCarrier::Header(name)), Some(created)) => {
                 let value = HeaderValue::from_str(created).map_err(|_| Unfit("the id cannot stand in a header"))?;
-                headers.insert(name, value);
+                fields.remove(name);
+                fields.push(name.clone(), value);
             }
             (Some(IdCarrier::Json(pointer)), Some(created)) => body = with_id(&body, pointer, created)?,
             (None, _) | (_, None) => {}
         }
-        self.question(upstream, method, target, headers, body, ANSWER_BYTES_MAX)
+        self.question(upstream, method, target, fields, body, ANSWER_BYTES_MAX)
     }
 
     /// A question for the state of what the write is about.
     pub(super) fn read(&self, upstream: &Upstream, target: &str, bytes_max: usize) -> Result<Question, Unfit> {
-        let mut headers = self.headers()?;
+        let mut fields = self.fields()?;
         for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::RANGE] {
-            headers.remove(name);
+            fields.remove(&name);
         }
         // A state that somebody keeps on the way may be older than what was acknowledged.
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        self.question(upstream, Method::GET, target.to_owned(), headers, Bytes::new(), bytes_max)
+        fields.remove(&header::CACHE_CONTROL);
+        fields.push(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self.question(upstream, Method::GET, target.to_owned(), fields, Bytes::new(), bytes_max)
     }
 
     /// The state of the primary as a write: `content_type` is its own.
@@ -93,20 +95,20 @@ impl Writer<'_> {
         content_type: Option<&HeaderValue>,
         body: Bytes,
     ) -> Result<Question, Unfit> {
-        let mut headers = self.headers()?;
-        headers.remove(header::CONTENT_ENCODING);
-        match content_type {
-            Some(content_type) => drop(headers.insert(header::CONTENT_TYPE, content_type.clone())),
-            None => drop(headers.remove(header::CONTENT_TYPE)),
+        let mut fields = self.fields()?;
+        fields.remove(&header::CONTENT_ENCODING);
+        fields.remove(&header::CONTENT_TYPE);
+        if let Some(content_type) = content_type {
+            fields.push(header::CONTENT_TYPE, content_type.clone());
         }
-        self.question(upstream, Method::PUT, self.target(id)?, headers, body, ANSWER_BYTES_MAX)
+        self.question(upstream, Method::PUT, self.target(id)?, fields, body, ANSWER_BYTES_MAX)
     }
 
     /// What the primary no longer has, as a write.
     pub(super) fn delete(&self, upstream: &Upstream, id: Option<&str>) -> Result<Question, Unfit> {
-        let mut headers = self.headers()?;
-        headers.remove(header::CONTENT_TYPE);
-        self.question(upstream, Method::DELETE, self.target(id)?, headers, Bytes::new(), ANSWER_BYTES_MAX)
+        let mut fields = self.fields()?;
+        fields.remove(&header::CONTENT_TYPE);
+        self.question(upstream, Method::DELETE, self.target(id)?, fields, Bytes::new(), ANSWER_BYTES_MAX)
     }
 
     /// Path and query with another id in the path.
@@ -116,20 +118,21 @@ impl Writer<'_> {
         Ok(format!("{path}{}", &self.intent.target[self.path().len()..]))
     }
 
-    fn headers(&self) -> Result<HeaderMap, Unfit> {
-        let mut headers = HeaderMap::with_capacity(self.intent.headers.len() + 4);
+    /// The kept fields, the key and the mark; in a list, as nobody looks them up.
+    fn fields(&self) -> Result<Added, Unfit> {
+        let mut fields = Added::default();
         for (name, value) in &self.intent.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Unfit("a header's name is none"))?;
             // What was encrypted with another key is not sent: the destination says what it thinks of that.
             let Some(value) = reveal(value, self.vault) else { continue };
             if !NOT_SENT.contains(&name) {
-                headers.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Unfit("a header is none"))?);
+                fields.push(name, HeaderValue::from_maybe_shared(value).map_err(|_| Unfit("a header is none"))?);
             }
         }
         let key = HeaderValue::from_str(&self.intent.key).map_err(|_| Unfit("its key cannot stand in a header"))?;
-        headers.insert(&self.rules.idempotency_header, key);
-        headers.insert(names::BANYAN_MIRROR, self.marker.mark(self.intent.id, &self.intent.hops));
-        Ok(headers)
+        fields.push(self.rules.idempotency_header.clone(), key);
+        fields.push(names::BANYAN_MIRROR, self.marker.mark(self.intent.id, &self.intent.hops));
+        Ok(fields)
     }
 
     fn question(
@@ -137,25 +140,28 @@ impl Writer<'_> {
         upstream: &Upstream,
         method: Method,
         target: String,
-        mut headers: HeaderMap,
+        mut fields: Added,
         body: Bytes,
         answer_bytes_max: usize,
     ) -> Result<Question, Unfit> {
-        if !body.is_empty() || !matches!(method, Method::GET | Method::HEAD | Method::DELETE) {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        }
-        if let Some(host) = &upstream.rewrite.host {
-            headers.insert(header::HOST, host.clone());
-        } else if !headers.contains_key(header::HOST) {
+        let host = upstream.rewrite.host.clone().or_else(|| fields.value(&header::HOST).cloned());
+        let host = host.unwrap_or_else(|| {
             let host = upstream.endpoints.first().map_or("", |endpoint| &endpoint.authority);
-            headers.insert(header::HOST, HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static("")));
-        }
+            HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""))
+        });
+        fields.remove(&header::HOST);
         let target = PathAndQuery::try_from(target).map_err(|_| Unfit("its path is none"))?;
         let (mut parts, ()) = Request::new(()).into_parts();
-        (parts.method, parts.uri, parts.headers) = (method, target.into(), headers);
-        rewrite(&mut parts, &mut Added::default(), &upstream.rewrite).map_err(|_| Unfit("its path is none"))?;
+        // What must stand first, and what frames the body, is looked for in the map.
+        parts.headers = HeaderMap::with_capacity(2);
+        parts.headers.insert(header::HOST, host);
+        if !body.is_empty() || !matches!(method, Method::GET | Method::HEAD | Method::DELETE) {
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        (parts.method, parts.uri) = (method, target.into());
+        rewrite(&mut parts, &mut fields, &upstream.rewrite).map_err(|_| Unfit("its path is none"))?;
         let target = parts.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        Ok(Question { method: parts.method, target, headers: parts.headers, body, answer_bytes_max })
+        Ok(Question { method: parts.method, target, headers: parts.headers, fields, body, answer_bytes_max })
     }
 }
 

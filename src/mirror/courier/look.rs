@@ -148,10 +148,11 @@ fn question(pool: &Pool, target: &str) -> Option<Asked> {
     parts.method = Method::GET;
     parts.uri = PathAndQuery::try_from(target).ok().filter(|_| target.starts_with('/'))?.into();
     parts.headers = HeaderMap::from_iter([(header::HOST, host), (header::ACCEPT, accept)]);
-    rewrite(&mut parts, &mut Added::default(), &upstream.rewrite).ok()?;
+    let mut fields = Added::default();
+    rewrite(&mut parts, &mut fields, &upstream.rewrite).ok()?;
     let target = parts.uri.into_parts().path_and_query?;
     let (headers, body) = (parts.headers, Bytes::new());
-    Some(Asked { method: Method::GET, target, headers, body, answer_bytes_max: BODY_BYTES_MAX })
+    Some(Asked { method: Method::GET, target, headers, fields, body, answer_bytes_max: BODY_BYTES_MAX })
 }
 
 /// The ids in a page of a listing: a list, or an object with one list in it; an item is an id, or has it at the pointer.

@@ -109,7 +109,7 @@ impl Scan {
 
     /// Sees to one record.
     fn feed(&mut self, record: &Record, schedule: &mut Schedule) {
-        if record::destination(&record.payload) != Ok(&self.destination) {
+        if !record::is_for(&record.payload, &self.destination) {
             return;
         }
         let takes_in = self.ahead.is_none();
@@ -136,9 +136,7 @@ impl Scan {
 fn take_in(record: &Record, schedule: &mut Schedule) -> Result<(), Unreadable> {
     let bytes = record.payload.len();
     let keeps = record.side.is_none() && schedule.has_room(bytes);
-    // What was read lies in a large piece, which what is kept must not hold.
-    let payload = if keeps { Bytes::copy_from_slice(&record.payload) } else { record.payload.clone() };
-    let intent = Intent::decode(&payload)?;
+    let intent = Intent::decode(&record.payload)?;
     let side_bytes = if let Body::Side(bytes) = intent.body { bytes } else { 0 };
     schedule.admit(record.lsn, record.side, &intent, bytes as u64 + side_bytes);
     if keeps {

@@ -5,8 +5,9 @@
 //! what it created is known. Only the head of all its lanes may be sent, so there is one under way a lane.
 
 mod covered;
-
 mod job;
+mod lanes;
+mod numbers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -15,8 +16,10 @@ use crate::journal::{Lsn, Side};
 use crate::mirror::record::{Class, CopyId, Intent, Outcome, lane};
 
 use job::State;
+use lanes::{InLine, Lane, Lanes};
 
 pub(super) use job::Job;
+pub(super) use numbers::ByNumber;
 
 /// Copies whose outcome is known that are kept in memory; then the scan of the journal waits.
 pub(super) const JOBS_MAX: usize = 65_536;
@@ -27,19 +30,12 @@ const KEPT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Entities whose last fence is remembered; beyond, every older copy counts as fenced.
 const FENCES_MAX: usize = 65_536;
 
-#[derive(Debug, Default)]
-struct Lane {
-    /// In the order of the journal.
-    line: BTreeSet<Lsn>,
-    under_way: Option<Lsn>,
-}
-
 /// The copies of one destination that have not come to their end.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     jobs: BTreeMap<Lsn, Job>,
-    by_id: HashMap<CopyId, Lsn>,
-    lanes: HashMap<Box<str>, Lane>,
+    by_id: HashMap<CopyId, Lsn, ByNumber>,
+    lanes: Lanes,
     /// Heads of their lanes that may go now.
     ready: BTreeSet<Lsn>,
     /// Those that wait for a time.
@@ -65,8 +61,8 @@ impl Schedule {
     /// Takes a copy in; outcomes of its name are its own from now on.
     pub(super) fn admit(&mut self, lsn: Lsn, side: Option<Side>, intent: &Intent, bytes: u64) {
         let superseded = intent.entity.as_deref().is_some_and(|entity| self.is_fenced(entity, lsn));
-        let key: Box<str> = intent.lane_key().into();
-        self.lanes.entry(key.clone()).or_default().line.insert(lsn);
+        let key: Rc<str> = intent.lane_key().into();
+        let lanes = InLine::of(self.lanes.enter(&key, lsn));
         self.by_id.insert(intent.id, lsn);
         self.open += 1;
         self.bytes += bytes;
@@ -79,7 +75,7 @@ impl Schedule {
             lane: lane(&key),
             lane_created: None,
             counts_created: false,
-            entity: intent.entity.clone(),
+            entity: intent.entity.is_some().then_some(key),
             class: None,
             status: 0,
             created: None,
@@ -90,7 +86,7 @@ impl Schedule {
             covered: false,
             shows: covered::Shows::of(intent),
             intent: None,
-            keys: vec![key],
+            lanes,
             state: State::Open,
         };
         self.jobs.insert(lsn, job);
@@ -115,14 +111,13 @@ impl Schedule {
         let Some(job) = self.jobs.get_mut(&lsn).filter(|job| job.state == State::Open) else { return };
         job.class = Some(outcome.class);
         job.status = outcome.status;
-        job.created.clone_from(&outcome.created);
-        if let Some(entity) = &outcome.entity
-            && job.entity.is_none()
-        {
-            job.entity = Some(entity.clone());
-            job.lane_created = Some(lane(entity));
+        job.created = outcome.created.as_deref().map(Rc::from);
+        if let Some(entity) = outcome.entity.as_deref().filter(|_| job.entity.is_none()) {
+            let entity: Rc<str> = entity.into();
+            job.entity = Some(Rc::clone(&entity));
+            job.lane_created = Some(lane(&entity));
             job.counts_created = lsn >= self.end_at_open;
-            self.join(lsn, entity);
+            self.join(lsn, &entity);
             self.leave_unnamed(lsn);
         }
         if outcome.is_final {
@@ -131,32 +126,24 @@ impl Schedule {
     }
 
     /// Lets a create stand in line for what it created, too.
-    fn join(&mut self, lsn: Lsn, entity: &str) {
+    fn join(&mut self, lsn: Lsn, entity: &Rc<str>) {
         let superseded = self.is_fenced(entity, lsn);
-        let lane = self.lanes.entry(entity.into()).or_default();
-        let behind = lane.line.range(lsn.next()..).next().copied();
-        lane.line.insert(lsn);
+        let lane = self.lanes.enter(entity, lsn);
         // Who was its head is not any more.
-        if let Some(behind) = behind {
-            self.ready.remove(&behind);
+        if let Some(behind) = self.lanes.at(lane).line.range(lsn.next()..).next() {
+            self.ready.remove(behind);
         }
         if let Some(job) = self.jobs.get_mut(&lsn) {
             job.superseded |= superseded;
-            if !job.keys.iter().any(|key| **key == *entity) {
-                job.keys.push(entity.into());
-            }
+            job.lanes.join(lane);
         }
     }
 
     /// Lets a create that has a name now leave the line of those that have none, in which all go one by one.
     fn leave_unnamed(&mut self, lsn: Lsn) {
-        let Some(job) = self.jobs.get_mut(&lsn).filter(|job| job.keys.len() > 1) else { return };
-        let key = job.keys.remove(0);
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        lane.line.remove(&lsn);
-        match lane.line.first().copied() {
-            Some(head) => self.offer(head),
-            None => drop(self.lanes.remove(&key)),
+        let Some(unnamed) = self.jobs.get_mut(&lsn).and_then(|job| job.lanes.leave_first()) else { return };
+        if let Some(head) = self.lanes.leave(unnamed, lsn) {
+            self.offer(head);
         }
     }
 
@@ -201,7 +188,7 @@ impl Schedule {
             let fence = self.fences.entry(entity.into()).or_insert(at);
             *fence = at.max(*fence);
         }
-        let Some(lane) = self.lanes.get(entity) else { return };
+        let Some(lane) = self.lanes.of(entity) else { return };
         for lsn in lane.line.range(..at).copied().collect::<Vec<_>>() {
             let Some(job) = self.jobs.get_mut(&lsn) else { continue };
             job.superseded |= job.entity.as_deref() == Some(entity);
@@ -241,10 +228,8 @@ impl Schedule {
         let lsn = self.ready.pop_first()?;
         let job = self.jobs.get_mut(&lsn)?;
         job.state = State::UnderWay;
-        for key in &job.keys {
-            if let Some(lane) = self.lanes.get_mut(key) {
-                lane.under_way = Some(lsn);
-            }
+        for lane in job.lanes.iter() {
+            self.lanes.at_mut(lane).under_way = Some(lsn);
         }
         Some(job.clone())
     }
@@ -262,8 +247,8 @@ impl Schedule {
             self.waiting.insert((at_ms, job.lsn));
         }
         // A create may have come before it meanwhile.
-        for key in &job.keys {
-            if let Some(head) = self.lanes.get(key).and_then(|lane| lane.line.first().copied()) {
+        for lane in job.lanes.iter() {
+            if let Some(head) = self.lanes.at(lane).line.first().copied() {
                 self.offer(head);
             }
         }
@@ -284,21 +269,12 @@ impl Schedule {
             State::Waiting(at_ms) => drop(self.waiting.remove(&(at_ms, lsn))),
             State::Ready | State::UnderWay => {}
         }
-        for key in &job.keys {
-            let Some(lane) = self.lanes.get_mut(key) else { continue };
-            lane.line.remove(&lsn);
-            match lane.line.first().copied() {
-                Some(head) => self.offer(head),
-                None => drop(self.lanes.remove(key)),
+        for lane in job.lanes.iter() {
+            if let Some(head) = self.lanes.leave(lane, lsn) {
+                self.offer(head);
             }
         }
         Some(job)
-    }
-
-    /// Whether another copy waits for this one to end.
-    pub(super) fn has_next(&self, lsn: Lsn) -> bool {
-        let keys = self.jobs.get(&lsn).into_iter().flat_map(|job| &job.keys);
-        keys.filter_map(|key| self.lanes.get(key)).any(|lane| lane.line.len() > 1)
     }
 
     /// Ends the copy whose intent has this number and name, as a settlement in the journal says.
@@ -311,20 +287,17 @@ impl Schedule {
     fn leave_way(&mut self, lsn: Lsn) {
         let Some(job) = self.jobs.get_mut(&lsn).filter(|job| job.state == State::UnderWay) else { return };
         job.state = State::Ready;
-        for key in &job.keys {
-            if let Some(lane) = self.lanes.get_mut(key).filter(|lane| lane.under_way == Some(lsn)) {
-                lane.under_way = None;
-            }
+        for lane in job.lanes.iter() {
+            let under_way = &mut self.lanes.at_mut(lane).under_way;
+            *under_way = under_way.filter(|other| *other != lsn);
         }
     }
 
     /// Makes a copy ready to go if nothing stands before it.
     fn offer(&mut self, lsn: Lsn) {
         let Some(job) = self.jobs.get(&lsn).filter(|job| job.state == State::Ready) else { return };
-        let first = |key: &str| {
-            self.lanes.get(key).is_some_and(|lane| lane.under_way.is_none() && lane.line.first() == Some(&lsn))
-        };
-        if job.keys.iter().all(|key| first(key)) {
+        let is_first = |lane: &Lane| lane.under_way.is_none() && lane.line.first() == Some(&lsn);
+        if job.lanes.iter().all(|lane| is_first(self.lanes.at(lane))) {
             self.ready.insert(lsn);
         }
     }

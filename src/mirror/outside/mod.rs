@@ -9,6 +9,7 @@ pub use shape::{CopiesStatus, DestinationStatus, GapEntry, JournalStatus, Parked
 use super::board::Standing;
 use super::destination::Destination;
 use super::kept;
+use super::marker::hex;
 use super::record::{Body, CopyId, Gap};
 use super::shared::Mirror;
 use super::tables::{Page, Parked, Position, TableError};
@@ -186,7 +187,7 @@ impl CopiesSource for Mirror {
 
 /// A copy's name as people type it.
 pub fn name_of(id: CopyId) -> String {
-    format!("{:032x}", id.0)
+    hex(&id.0.to_be_bytes())
 }
 
 /// Reads a copy's name.

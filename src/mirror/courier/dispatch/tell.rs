@@ -12,7 +12,7 @@ impl Dispatch {
         self.courier.mirror.leave_gap(&Gap {
             destination: self.destination.name.clone(),
             route: Box::default(),
-            entity: job.entity.clone(),
+            entity: job.entity.as_deref().map(Into::into),
             method: Box::default(),
             target: Box::default(),
             reason: "unreadable".into(),

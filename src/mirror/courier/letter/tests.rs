@@ -58,11 +58,13 @@ fn rules(carry_id: Option<IdCarrier>) -> CopyRules {
     CopyRules { entity, created: Some(Naming::Location), carry_id, ..CopyRules::new(path) }
 }
 
-/// The copy of a write.
+/// The copy of a write; all that it says of itself is in its map.
 fn copy(intent: &Intent, rules: &CopyRules, rewrite: Rewrite, body: &'static str, created: Option<&str>) -> Question {
     let marker = Marker::new(&[1; KEY_BYTES], "here");
     let writer = Writer { intent, rules, marker: &marker, vault: None };
-    writer.copy(&upstream(rewrite), Bytes::from_static(body.as_bytes()), created, None).unwrap()
+    let mut sent = writer.copy(&upstream(rewrite), Bytes::from_static(body.as_bytes()), created, None).unwrap();
+    sent.fields.copy_into(&mut sent.headers);
+    sent
 }
 
 #[test]

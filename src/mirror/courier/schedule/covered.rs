@@ -1,6 +1,8 @@
 //! Owns which copies a resolution leaves nothing to do for: what the primary had said that it did before its state was read stands in
 //! that state, and must not be done to it once more.
 
+use std::rc::Rc;
+
 use super::{Job, Schedule, State};
 use crate::journal::Lsn;
 use crate::mirror::record::{Class, Intent};
@@ -9,7 +11,7 @@ use crate::mirror::record::{Class, Intent};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shows {
     /// Whom to ask for the state of what it writes to, and where.
-    read_at: Box<str>,
+    read_at: Rc<str>,
     /// Whether doing it twice may come to something else than doing it once.
     is_once: bool,
 }
@@ -27,8 +29,10 @@ impl Schedule {
     /// It ends with the last copy that must not be done twice: one behind that, which says what is to be, goes out again, so that
     /// it arrives even where the primary's reads lag. `None` where there is nothing that must not be done twice.
     pub(in crate::mirror::courier) fn covered_to(&self, job: &Job) -> Option<Lsn> {
-        let unknown = matches!(job.class, Some(Class::Unknown) | None);
-        self.done_behind(job).filter(|_| unknown).filter(|behind| behind.shows.is_once).last().map(|behind| behind.lsn)
+        if !matches!(job.class, Some(Class::Unknown) | None) {
+            return None;
+        }
+        self.done_behind(job).filter(|behind| behind.shows.is_once).last().map(|behind| behind.lsn)
     }
 
     /// Keeps what [`Self::covered_to`] has found from being sent: the state has been written.
@@ -46,7 +50,7 @@ impl Schedule {
     /// It ends before the first of which one of these is not known: that one may come to another result behind those that follow.
     /// It ends before a create as well, whose copy teaches which ids belong together.
     fn done_behind<'s>(&'s self, job: &'s Job) -> impl Iterator<Item = &'s Job> {
-        let line = job.entity.as_deref().and_then(|entity| self.lanes.get(entity)).map(|lane| &lane.line);
+        let line = job.entity.as_deref().and_then(|entity| self.lanes.of(entity)).map(|lane| &lane.line);
         let behind =
             line.into_iter().flat_map(|line| line.range(job.lsn.next()..)).filter_map(|lsn| self.jobs.get(lsn));
         let is_done = |behind: &&Job| {

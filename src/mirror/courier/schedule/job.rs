@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::lanes::InLine;
 use crate::journal::{Lsn, Side};
 use crate::mirror::record::{Class, CopyId, Intent};
 
@@ -24,13 +25,13 @@ pub(in crate::mirror::courier) struct Job {
     /// Whether the lane of what it created is counted for it.
     pub counts_created: bool,
     /// What it is about.
-    pub entity: Option<Box<str>>,
+    pub entity: Option<Rc<str>>,
     /// What became of it at the primary; `None` while nothing is known.
     pub class: Option<Class>,
     /// The primary's status; 0 where it gave none.
     pub status: u16,
     /// The id of what was created.
-    pub created: Option<Box<str>>,
+    pub created: Option<Rc<str>>,
     /// Attempts that count.
     pub attempts: u32,
     /// How often in a row it failed, whoever was to blame.
@@ -45,8 +46,8 @@ pub(in crate::mirror::courier) struct Job {
     pub(super) shows: super::covered::Shows,
     /// The write itself, while there is room for it.
     pub intent: Option<Rc<Intent>>,
-    /// What it stands in line for: the entity, or a create's path until the entity is known.
-    pub(super) keys: Vec<Box<str>>,
+    /// Where it stands in line: in the lane of the entity, in that of a create's path until the entity is known, or in both.
+    pub(super) lanes: InLine,
     pub(super) state: State,
 }
 

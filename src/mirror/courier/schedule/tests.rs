@@ -339,7 +339,7 @@ proptest! {
             pump(&mut schedule, &about, &fences, 40);
         }
         prop_assert_eq!(schedule.jobs.len(), 0);
-        prop_assert!(schedule.lanes.is_empty() && schedule.ready.is_empty() && schedule.waiting.is_empty());
+        prop_assert!(schedule.lanes.are_empty() && schedule.ready.is_empty() && schedule.waiting.is_empty());
         prop_assert_eq!(ends.values().map(Vec::len).sum::<usize>(), about.len());
         for ended in ends.values() {
             prop_assert!(ended.is_sorted(), "{:?}", ended);
