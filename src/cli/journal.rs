@@ -2,6 +2,7 @@
 
 mod help;
 mod shown;
+mod waiting;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,16 +57,26 @@ enum JournalVerb {
         /// Another path and query, for one copy.
         #[arg(long, value_name = "PATH")]
         target: Option<String>,
+        /// It is meant although it would undo a newer write.
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         why: Why,
         #[command(flatten)]
         shared: Shared,
     },
-    /// Give a parked copy up, or all of a group.
+    /// Give a parked copy up, or all of a group; or all that waits for a destination.
     #[command(long_about = help::DROP)]
     Drop {
         /// The copy or the group.
-        name: String,
+        #[arg(required_unless_present = "destination")]
+        name: Option<String>,
+        /// Give up what waits for this upstream: for one that the files no longer name. Each copy leaves a gap.
+        #[arg(long, value_name = "UPSTREAM", conflicts_with = "name")]
+        destination: Option<String>,
+        /// It is meant although the files still name the upstream.
+        #[arg(long, requires = "destination")]
+        yes: bool,
         #[command(flatten)]
         why: Why,
         #[command(flatten)]
@@ -156,8 +167,8 @@ impl JournalVerb {
                 told(client.get(&format!("/api/v1/journal/parked/{}", escaped(copy)))?, shown::show)
             }
             Self::Gaps { part, .. } => gaps(client, part),
-            Self::Replay { name, body, target, why, .. } => {
-                let mut wish = json!({"reason": why.reason});
+            Self::Replay { name, body, target, yes, why, .. } => {
+                let mut wish = json!({"reason": why.reason, "confirm": yes});
                 if let Some(file) = body {
                     let text = std::fs::read_to_string(file);
                     wish["body"] = text.map_err(|error| format!("{}: {error}", file.display()))?.into();
@@ -167,8 +178,11 @@ impl JournalVerb {
                 }
                 told(client.post(&format!("/api/v1/journal/parked/{}/replay", escaped(name)), &wish)?, shown::done)
             }
+            Self::Drop { destination: Some(destination), yes, why, shared, .. } => {
+                waiting::drop_all(client, destination, &why.reason, *yes, shared.json)
+            }
             Self::Drop { name, why, .. } => {
-                let path = format!("/api/v1/journal/parked/{}/drop", escaped(name));
+                let path = format!("/api/v1/journal/parked/{}/drop", escaped(name.as_deref().unwrap_or_default()));
                 told(client.post(&path, &json!({"reason": why.reason}))?, shown::done)
             }
             Self::Resume { destination, why, .. } => {

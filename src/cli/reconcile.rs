@@ -26,7 +26,8 @@ const NAMED_MAX: usize = 20;
 pub(super) const LONG: &str = "\
 Compare both sides of a route, entity by entity, by GET, and send the state of the right side to the other through the lanes \
 of copies: what is sent is read when its turn has come, so it cannot undo a newer write. Use it where writes passed the \
-router by, for what one side had before copying began, and for gaps.
+router by, for what one side had before copying began, and for gaps. A side that does not serve, or not alone, is taken for \
+right only with --yes. Each run that sends something is in the history.
 
 Where the entities come from: --listing (both sides are asked what they have), --keys (a file of ids or paths, one a line, \
 `-` for stdin), --journal (gaps and parked copies of the route).
@@ -68,6 +69,9 @@ pub(super) struct ReconcileArgs {
     /// Compare, and send nothing.
     #[arg(long)]
     dry_run: bool,
+    /// It is meant although the other side serves, or both do.
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     router: RouterArgs,
     /// Print one JSON object.
@@ -109,11 +113,16 @@ fn reconcile(args: &ReconcileArgs, client: &Client) -> Result<Report, Failure> {
     let mut report = Report::default();
     let began = Instant::now();
     let mut done: u64 = 0;
-    for batch in keys.list[progress.done.min(keys.list.len())..].chunks(BATCH) {
+    let run = format!("{:032x}", fastrand::u128(..));
+    let mut batches = keys.list[progress.done.min(keys.list.len())..].chunks(BATCH).peekable();
+    while let Some(batch) = batches.next() {
         // The whole of it is held to the rate, so that a slow request is made up for.
         let due = Duration::from_secs_f64(done as f64 / f64::from(args.rate));
         std::thread::sleep(due.saturating_sub(began.elapsed()));
-        let body = json!({"route": args.route, "from": args.from, "entities": batch, "dry_run": args.dry_run});
+        let body = json!({
+            "route": args.route, "from": args.from, "entities": batch, "dry_run": args.dry_run, "confirm": args.yes, "run": run,
+            "last": batches.peek().is_none(),
+        });
         report.add(&client.post("/api/v1/reconcile", &body)?.body, |index| keys.place(progress.done + index));
         done += batch.len() as u64;
         progress.advance(batch.len())?;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::reconcile::{QUESTIONS_MAX, Question};
+use crate::journal::Lsn;
 
 /// How one destination stands, as far as the courier knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,11 +40,13 @@ pub struct Ended {
     pub superseded: u64,
     /// Their records could not be read.
     pub unreadable: u64,
+    /// Given up by a person before they arrived.
+    pub dropped: u64,
 }
 
 impl Ended {
     /// The counts by their names.
-    pub(super) fn by_name(&self) -> [(&'static str, u64); 6] {
+    pub(super) fn by_name(&self) -> [(&'static str, u64); 7] {
         [
             ("delivered", self.delivered),
             ("rejected", self.rejected),
@@ -51,6 +54,7 @@ impl Ended {
             ("parked", self.parked),
             ("superseded", self.superseded),
             ("unreadable", self.unreadable),
+            ("dropped", self.dropped),
         ]
     }
 }
@@ -60,6 +64,8 @@ impl Ended {
 pub struct Board {
     standings: Mutex<BTreeMap<Box<str>, Standing>>,
     resumed: Mutex<BTreeSet<Box<str>>>,
+    /// Below which number of the own journal what waits is given up; with it all that earlier journals hold.
+    drops: Mutex<BTreeMap<Box<str>, Lsn>>,
     questions: Mutex<Vec<Question>>,
 }
 
@@ -86,6 +92,28 @@ impl Board {
     /// Whether somebody asked for that; asking is over then.
     pub(super) fn take_resumed(&self, destination: &str) -> bool {
         self.resumed.lock().unwrap_or_else(PoisonError::into_inner).remove(destination)
+    }
+
+    /// Asks the courier to give up what waits for a destination, up to a number of the journal.
+    pub(super) fn drop_below(&self, destination: &str, below: Lsn) {
+        self.drops().insert(destination.into(), below);
+    }
+
+    /// Up to where somebody asked for that.
+    pub(super) fn dropped_below(&self, destination: &str) -> Option<Lsn> {
+        self.drops().get(destination).copied()
+    }
+
+    /// Notes that all journals have heard it, unless more was asked for meanwhile.
+    pub(super) fn end_drop(&self, destination: &str, below: Lsn) {
+        let mut drops = self.drops();
+        if drops.get(destination) == Some(&below) {
+            drops.remove(destination);
+        }
+    }
+
+    fn drops(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Lsn>> {
+        self.drops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the courier something; `None` when it has too much to do.

@@ -18,6 +18,7 @@ use super::draft::Draft;
 use super::naming;
 use super::record::{Class, CopyId, Gap, Outcome, lane};
 use super::shared::{Mirror, Room};
+use super::shed::UnderWay;
 use super::writing::Writing;
 use crate::fault::Fault;
 use crate::forward::Tap;
@@ -43,6 +44,8 @@ pub struct Copying {
     subject: Subject,
     state: RefCell<State>,
     ending: RefCell<Ending>,
+    /// It is not copied, and has left a gap.
+    shed: RefCell<Option<UnderWay>>,
 }
 
 /// What a write is and what it is about.
@@ -106,6 +109,7 @@ impl Copying {
             subject,
             state: RefCell::new(State::Capturing { draft, parts: Vec::new(), bytes: 0, room }),
             ending: RefCell::default(),
+            shed: RefCell::default(),
         })
     }
 
@@ -286,8 +290,9 @@ impl Copying {
     fn write(&self, draft: Draft, parts: Vec<Bytes>, bytes: u64) -> State {
         self.destination.expect(self.subject.lane);
         if bytes > INLINE_BYTES_MAX {
-            let (mirror, rules) = (Arc::clone(&self.mirror), Arc::clone(&self.rules));
-            let task = async move { mirror.append_large(draft, joined(&parts), durability(&rules)).await };
+            let durability = if self.rules.mode == CopyMode::Async { Durability::Written } else { Durability::Synced };
+            let mirror = Arc::clone(&self.mirror);
+            let task = async move { mirror.append_large(draft, joined(&parts), durability).await };
             return State::Writing(Writing::Large(spawn_local(task)));
         }
         let (mirror, epoch) = (&self.mirror, draft.epoch);
@@ -312,16 +317,17 @@ impl Copying {
         }
     }
 
-    /// The write is not copied: a gap record says so, or the route insists.
+    /// The write is not copied. Unless the primary was to be asked only now, a gap says so, whatever the client is told.
     fn without(&self, reason: &'static str) -> State {
-        if self.rules.overflow == JournalOverflow::FailClosed {
-            return State::Without(Err(NotKept));
+        let insists = self.rules.overflow == JournalOverflow::FailClosed;
+        if !(insists && self.rules.mode == CopyMode::Strict) {
+            self.leave_gap(reason);
         }
-        self.leave_gap(reason);
-        State::Without(Ok(()))
+        State::Without(if insists { Err(NotKept) } else { Ok(()) })
     }
 
     fn leave_gap(&self, reason: &'static str) {
+        let under_way = self.mirror.begin_gap();
         let gap = Gap {
             destination: self.destination.name.clone(),
             route: self.subject.route.clone(),
@@ -329,9 +335,10 @@ impl Copying {
             method: self.subject.method.as_str().into(),
             target: self.subject.target.as_str().into(),
             reason: reason.into(),
-            unix_ms: self.mirror.unix_ms(),
+            unix_ms: under_way.since_unix_ms,
         };
         self.mirror.leave_gap(&gap);
+        self.shed.replace(Some(under_way));
     }
 
     /// Ends the capture without an intent, although the write is served.
@@ -387,10 +394,6 @@ impl Drop for Copying {
         self.answer_end();
         self.append(Class::Unknown, 0, None, true);
     }
-}
-
-fn durability(rules: &CopyRules) -> Durability {
-    if rules.mode == CopyMode::Async { Durability::Written } else { Durability::Synced }
 }
 
 fn joined(parts: &[Bytes]) -> Bytes {

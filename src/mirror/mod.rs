@@ -16,6 +16,7 @@ mod outside;
 mod reconcile;
 mod record;
 mod shared;
+mod shed;
 mod tables;
 mod writing;
 
@@ -39,4 +40,6 @@ pub use record::{
     Body, Class, CopyId, Fence, Gap, Intent, Outcome, Settled, Settlement, destination as destination_of, lane,
 };
 pub use shared::{Counts, Mirror, MirrorPlan};
-pub use tables::{GAPS_MAX, PARKED_BYTES_MAX, PARKED_MAX, Page, Parked, Position, Story, TableError, Tables};
+pub use tables::{
+    Arrival, GAPS_MAX, Later, PARKED_BYTES_MAX, PARKED_MAX, Page, Parked, Position, Story, TableError, Tables,
+};

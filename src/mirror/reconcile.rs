@@ -115,7 +115,8 @@ impl Mirror {
             route: sides.route.clone(),
             // It is newer than any fence: the state that it carries is read when its turn has come.
             epoch: self.epoch(0),
-            unix_ms: self.unix_ms(),
+            // Older gaps of the entity are mended when it has arrived.
+            unix_ms: self.gaps_over_before(),
             entity: Some(entity),
             method: "PUT".into(),
             target: path.into(),

@@ -18,6 +18,7 @@ use super::gaps::Gaps;
 use super::kept::Vault;
 use super::marker::{KEY_BYTES, Marker};
 use super::record::{Fence, Gap, Outcome};
+use super::shed::Shed;
 use super::tables::Tables;
 use crate::journal::{Answer, Answers, AppendError, Durability, Journal, Kind, Lsn};
 
@@ -55,6 +56,7 @@ pub struct Mirror {
     counts: Counts,
     tables: Tables,
     left: Gaps,
+    shed: Shed,
     board: Board,
 }
 
@@ -97,6 +99,7 @@ impl Mirror {
             counts: Counts::default(),
             tables: Tables::open(&dir.join(TABLES_FILE)).map_err(io::Error::other)?,
             left: Gaps::default(),
+            shed: Shed::default(),
             board: Board::default(),
         }))
     }
@@ -114,6 +117,11 @@ impl Mirror {
     /// Gaps that are not kept yet.
     pub fn left(&self) -> &Gaps {
         &self.left
+    }
+
+    /// Writes that are not copied.
+    pub(super) fn shed(&self) -> &Shed {
+        &self.shed
     }
 
     /// Where courier and operators meet.
@@ -210,6 +218,7 @@ impl Mirror {
     pub fn leave_gap(&self, gap: &Gap) {
         self.counts.gaps.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(destination = &*gap.destination, target = &*gap.target, reason = &*gap.reason, "not copied");
+        self.shed.tell(gap);
         self.left.leave(&self.journal, gap.encode());
     }
 

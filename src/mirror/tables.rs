@@ -1,6 +1,8 @@
 //! Owns the side tables of the journal: parked copies, gaps, and the map of ids. Every change is durable when it returns, and every
 //! call blocks the thread for a disk.
 
+mod gaps;
+mod later;
 mod walk;
 
 use std::collections::HashMap;
@@ -16,16 +18,14 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::record::{CopyId, Gap, Intent};
+use super::record::{CopyId, Intent};
 
+pub use gaps::GAPS_MAX;
+pub use later::{Arrival, Later};
 pub use walk::{Page, Position};
 
 /// Copies of writes that are set aside, by destination and name: the story as JSON behind its length, then the intent.
 const PARKED: TableDefinition<'_, (&str, u128), &[u8]> = TableDefinition::new("parked");
-/// Writes that are not copied, by destination, time and checksum: the gap as the journal has it.
-const GAPS: TableDefinition<'_, (&str, u64, u64), &[u8]> = TableDefinition::new("gaps");
-/// Gaps ever seen, by destination.
-const GAP_COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("gap_counts");
 /// The id on one side by the id on the other: route, the side that is known, the other side, the id that is known.
 const IDS: TableDefinition<'_, (&str, &str, &str, &str), &str> = TableDefinition::new("ids");
 
@@ -37,8 +37,6 @@ const CACHE_BYTES: usize = 8 * 1024 * 1024;
 pub const PARKED_MAX: u64 = 100_000;
 /// Bytes that parked copies may take, bodies included.
 pub const PARKED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
-/// Gaps that are kept of a destination; the oldest go first, all are counted.
-pub const GAPS_MAX: u64 = 10_000;
 
 /// Why a copy was parked, for the person who is to decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +136,9 @@ struct Sums {
     parked: HashMap<Box<str>, u64>,
     parked_bytes: u64,
     gaps: HashMap<Box<str>, u64>,
+    mended: HashMap<Box<str>, u64>,
+    /// Copies whose entity is watched, by destination.
+    watched: HashMap<Box<str>, u64>,
     /// Whether any ids are paired; found out when the first is asked for, because an earlier process may pair some until then.
     has_ids: Option<bool>,
 }
@@ -152,9 +153,9 @@ impl State {
         let database = Builder::new().set_cache_size(CACHE_BYTES).set_concurrency_mode(mode).create(path)?;
         let begun = database.begin_write()?;
         begun.open_table(PARKED)?;
-        begun.open_table(GAPS)?;
         begun.open_table(IDS)?;
-        begun.open_table(GAP_COUNTS)?;
+        gaps::make(&begun)?;
+        later::make(&begun)?;
         begun.commit()?;
         // What is in a file is durable once its name is.
         let named = File::open(path.parent().unwrap_or(path)).and_then(|dir| dir.sync_all());
@@ -166,10 +167,8 @@ impl State {
             *sums.parked.entry(key.value().0.into()).or_default() += 1;
             sums.parked_bytes += value.value().len() as u64;
         }
-        for entry in reading.open_table(GAP_COUNTS)?.iter()? {
-            let (key, count) = entry?;
-            sums.gaps.insert(key.value().into(), count.value());
-        }
+        gaps::sum(&reading, &mut sums)?;
+        later::sum(&reading, &mut sums)?;
         Ok(Self { database: Some(database), retry_at: None, sums })
     }
 
@@ -239,14 +238,15 @@ impl Tables {
         state.note(begun)
     }
 
+    /// Every destination of which something is kept.
+    pub fn destinations(&self) -> Vec<Box<str>> {
+        let state = self.state();
+        state.sums.parked.keys().chain(state.sums.gaps.keys()).cloned().collect()
+    }
+
     /// Copies parked of a destination.
     pub fn parked_count(&self, destination: &str) -> u64 {
         self.state().sums.parked.get(destination).copied().unwrap_or(0)
-    }
-
-    /// Gaps ever seen of a destination.
-    pub fn gap_count(&self, destination: &str) -> u64 {
-        self.state().sums.gaps.get(destination).copied().unwrap_or(0)
     }
 
     /// Sets a copy aside; one of the same name is replaced.
@@ -264,7 +264,7 @@ impl Tables {
             let before = begun.open_table(PARKED)?.insert(key, &*bytes)?.map(|before| before.value().len() as u64);
             sums.parked_bytes = sum.saturating_sub(before.unwrap_or(0));
             *sums.parked.entry(key.0.into()).or_default() += u64::from(before.is_none());
-            Ok(())
+            later::watch(begun, sums, &parked.intent)
         })
     }
 
@@ -281,9 +281,7 @@ impl Tables {
             let before = parked.remove((destination, id.0))?.map(|before| before.value().len() as u64);
             let Some(bytes) = before else { return Ok(false) };
             sums.parked_bytes = sums.parked_bytes.saturating_sub(bytes);
-            if let Some(count) = sums.parked.get_mut(destination) {
-                *count = count.saturating_sub(1);
-            }
+            less(&mut sums.parked, destination);
             Ok(true)
         })
     }
@@ -318,51 +316,6 @@ impl Tables {
         Ok(found)
     }
 
-    /// Keeps gaps, as payloads of the journal; one that is known already does not count again.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn add_gaps(&self, payloads: &[bytes::Bytes]) -> Result<(), TableError> {
-        self.write(|begun, sums| {
-            let (mut gaps, mut counts) = (begun.open_table(GAPS)?, begun.open_table(GAP_COUNTS)?);
-            for payload in payloads {
-                let Ok(gap) = Gap::decode(payload) else { continue };
-                let hash = payload.iter().fold(0, |hash: u64, byte| hash.rotate_left(5) ^ u64::from(*byte));
-                let hash = hash ^ super::lane(&gap.target);
-                if gaps.insert((&*gap.destination, gap.unix_ms, hash), &**payload)?.is_some() {
-                    continue;
-                }
-                let count = sums.gaps.entry(gap.destination.clone()).or_default();
-                *count += 1;
-                counts.insert(&*gap.destination, *count)?;
-                if *count > GAPS_MAX {
-                    let range = (&*gap.destination, 0, 0)..=(&*gap.destination, u64::MAX, u64::MAX);
-                    let oldest = gaps.range(range)?.next().transpose()?.map(|(key, _)| (key.value().1, key.value().2));
-                    if let Some((unix_ms, hash)) = oldest {
-                        gaps.remove((&*gap.destination, unix_ms, hash))?;
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// The newest gaps of all destinations, at most `limit` of each.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn gaps(&self, limit: usize) -> Result<Vec<Gap>, TableError> {
-        let names: Vec<Box<str>> = self.state().sums.gaps.keys().cloned().collect();
-        let table = self.reading()?.open_table(GAPS)?;
-        let mut found = Vec::new();
-        for name in &names {
-            for entry in table.range((&**name, 0, 0)..=(&**name, u64::MAX, u64::MAX))?.rev().take(limit) {
-                found.extend(Gap::decode(entry?.1.value()).ok());
-            }
-        }
-        Ok(found)
-    }
-
     /// Notes that what one side calls `here` the other calls `there`, both ways.
     ///
     /// # Errors
@@ -388,6 +341,13 @@ impl Tables {
         let table = self.reading()?.open_table(IDS)?;
         self.state().sums.has_ids.get_or_insert(!table.is_empty()?);
         Ok(table.get((route, from, to, id))?.map(|there| there.value().to_owned()))
+    }
+}
+
+/// One less of a destination.
+fn less(counts: &mut HashMap<Box<str>, u64>, destination: &str) {
+    if let Some(count) = counts.get_mut(destination) {
+        *count = count.saturating_sub(1);
     }
 }
 

@@ -3,6 +3,7 @@
 mod addresses;
 mod copies;
 mod overrides;
+mod serving;
 mod store;
 
 use std::collections::HashMap;

@@ -34,6 +34,11 @@ impl Overrides {
         !self.kill_all && self.flags.is_empty()
     }
 
+    /// Whether a flag gives its fallback to everybody because it, or every flag, is killed.
+    pub fn kills(&self, id: FlagId) -> bool {
+        self.kill_all || self.of(id).is_some_and(|over| over.killed)
+    }
+
     /// What lies over a flag by itself.
     pub fn of(&self, id: FlagId) -> Option<&FlagOverride> {
         let at = self.flags.binary_search_by_key(&id, |(id, _)| *id).ok()?;

@@ -1,7 +1,9 @@
 //! Copies of writes, delivered by a real router to scripted upstreams: each class of answer, each way to an end.
 
 mod creates;
+mod dropping;
 mod failures;
+mod later;
 mod operators;
 mod pace;
 mod restarts;

@@ -11,6 +11,8 @@ Examples:
   banyan journal show COPY                       one copy with its headers and body
   banyan journal replay GROUP --reason 'fixed'   send a whole group once more, with the same keys
   banyan journal drop COPY --reason 'test data'  give one up
+  banyan journal drop --destination orders --reason 'it is gone'
+                                                 give up what waits for an upstream that the files no longer name
   banyan journal gaps                            writes that were served and not copied
   banyan journal resume orders --reason 'new token'
 
@@ -20,7 +22,7 @@ Exit code 0: done. 1: refused. 2: wrong usage. 3: no router answers, or it does 
 
 pub(super) const STATUS: &str = "\
 Show for each destination how many copies are pending, how long the oldest has been waiting, their bytes, how many copies are parked, \
-how many writes were served and not copied (gaps), and whether it takes copies: `well`, or what is in the way:
+how many writes were served and not copied, and are not mended (gaps), and whether it takes copies: `well`, or what is in the way:
   paused      it answers 401 or 403: mend its credentials, then `banyan journal resume`
   open        it is down or overloaded: nothing is sent but one attempt at a time; copies go on by themselves
   half-open   such an attempt is under way
@@ -56,7 +58,8 @@ Exit code 0: shown. 1: refused: no such copy is parked. 2: wrong usage. 3: no ro
 pub(super) const REPLAY: &str = "\
 Send a parked copy, or all of a group, once more, through its lane and under the same idempotency key: what has arrived meanwhile is \
 not done twice by a destination that knows keys. It is sent as it was written then: where the entity has changed since, `banyan \
-reconcile` is what you want. At most 10,000 copies of a group go at once; give the order again for the rest.
+reconcile` is what you want. Where a newer copy about the same has arrived or may be on its way, or the entity has changed sides, \
+nothing is sent without --yes; what was written there otherwise than by a copy, nobody has noted. At most 10,000 copies of a group go at once; give the order again for the rest.
 
 Examples:
   banyan journal replay 8f3a52c01b77d94e --reason 'the schema knows the field now'
@@ -69,15 +72,21 @@ pub(super) const DROP: &str = "\
 Give a parked copy up, or all of a group. The write stays on the side that served it and is missing on the other one, unless \
 something else brought it there. It cannot be taken back; the history has who, when and why.
 
+With --destination: give up all copies that wait for an upstream, which would hold the journal for ever where the files no longer name \
+it; where they do, only with --yes. How many wait is said first. Each leaves a gap. A router that dies meanwhile has the rest \
+still waiting: give the order again.
+
 Examples:
   banyan journal drop 01890a5d3c7e4f21a0b4c6d8e2f41357 --reason 'test data'
   banyan journal drop 8f3a52c01b77d94e --reason 'reconciled'
+  banyan journal drop --destination orders --reason 'it was switched off'
 
-Exit code 0: dropped. 1: refused: nothing of that name is parked. 2: wrong usage. 3: no router answers, or it does not let you in.";
+Exit code 0: dropped. 1: refused: nothing of that name is parked or copied to, or the files name the upstream. 2: wrong usage. 3: no router answers, or it does not let you in.";
 
 pub(super) const GAPS: &str = "\
 List writes that were served and not copied, the newest first, with the time in UTC and why: too large, or the journal was full or \
-failing. `banyan reconcile ROUTE --from UPSTREAM --journal` mends them; they stay in the list until 10,000 newer ones have come.
+failing, or a person gave them up. `banyan reconcile ROUTE --from UPSTREAM --journal` mends them; those that are mended leave the list, \
+and the oldest when there are more than 10,000.
 
 Examples:
   banyan journal gaps

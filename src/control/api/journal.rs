@@ -34,6 +34,9 @@ struct Wish {
     /// Another path and query for one copy.
     #[serde(default)]
     target: Option<Box<str>>,
+    /// The order is meant although something speaks against it.
+    #[serde(default)]
+    confirm: bool,
 }
 
 impl CopyRead {
@@ -63,7 +66,7 @@ impl Api {
                 let (gaps, next) = mirror.gaps_behind(&after, limit).map_err(failed)?;
                 Ok(json!({"gaps": gaps, "next": next.map(|next| next.to_text())}))
             }
-            (CopyRead::Status, _) => serde_json::to_value(mirror.status()),
+            (CopyRead::Status, _) => serde_json::to_value(mirror.status(self.operator.in_force().copy_destinations())),
             (CopyRead::Parked, None) => {
                 let groups = mirror.parked_groups().map_err(failed)?;
                 let parked = mirror.parked_list(query.text("group"), limit).map_err(failed)?;
@@ -108,22 +111,38 @@ impl Api {
 
     /// Runs on a thread that may wait for the disk.
     fn carry_out_copies(&self, order: CopyOrder, name: &str, who: &str, wish: Wish) -> Result<Answer, Problem> {
+        if order == CopyOrder::DropPending {
+            return self.drop_pending(name, who, &wish);
+        }
         let mirror = self.mirror()?;
         let which = mirror::id_of(name).map_or_else(|| Which::Group(name.to_owned()), Which::One);
         let edit = Edit { body: wish.body.map(Bytes::from), target: wish.target };
         let is_edited = edit != Edit::default();
         let (action, done) = match order {
-            CopyOrder::Replay => (Action::Replay, mirror.replay(&which, &edit)),
+            CopyOrder::Replay => (Action::Replay, mirror.replay(&which, &edit, wish.confirm)),
             CopyOrder::Drop => (Action::Drop, mirror.drop_parked(&which)),
             CopyOrder::Resume if mirror.resume(name) => (Action::Resume, Ok(1)),
-            CopyOrder::Resume => {
-                let known = "`banyan journal status` names the destinations";
-                return Err(Problem::absent(format!("nothing is copied to `{name}`; {known}")));
-            }
+            CopyOrder::Resume | CopyOrder::DropPending => return Err(no_destination(name)),
         };
         let copies = done.map_err(|error| refused(name, &error))?;
         let after = json!({"name": name, "copies": copies, "edited": is_edited});
         let written = self.operator.note_copies(action, who, &wish.reason, after);
+        Ok(answer::json(&json!({"done": true, "copies": copies, "entry": written.entry})))
+    }
+
+    /// Gives up what waits for a destination: noted first, so that whatever happens then can be seen.
+    fn drop_pending(&self, name: &str, who: &str, wish: &Wish) -> Result<Answer, Problem> {
+        let mirror = self.mirror()?;
+        let copies = mirror.pending(name).ok_or_else(|| no_destination(name))?;
+        let is_named = self.operator.in_force().upstreams.iter().any(|upstream| *upstream.name == *name);
+        if is_named && !wish.confirm {
+            let what = format!("{copies} copies wait for `{name}`, which the files still name");
+            return Err(Problem::unconfirmed(&what));
+        }
+        let after = json!({"destination": name, "copies": copies});
+        let written = self.operator.note_copies(Action::Drop, who, &wish.reason, after);
+        tracing::warn!(destination = name, copies, who, why = wish.reason, "copies that wait are given up");
+        mirror.drop_pending(name);
         Ok(answer::json(&json!({"done": true, "copies": copies, "entry": written.entry})))
     }
 
@@ -148,6 +167,10 @@ fn absent_copy(name: &str) -> Problem {
     Problem::absent(format!("no copy `{name}` is parked; {known}"))
 }
 
+fn no_destination(name: &str) -> Problem {
+    Problem::absent(format!("nothing is copied to `{name}`; `banyan journal status` names the destinations"))
+}
+
 fn failed(error: TableError) -> Problem {
     Problem::internal(error.to_string())
 }
@@ -155,6 +178,7 @@ fn failed(error: TableError) -> Problem {
 fn refused(name: &str, error: &OrderError) -> Problem {
     match error {
         OrderError::Unknown => absent(name),
+        OrderError::Outdated(what) => Problem::unconfirmed(what),
         OrderError::EditOfGroup | OrderError::Target(_) => Problem::unfit(error.to_string()),
         OrderError::Tables(_) | OrderError::Journal(_) => Problem::internal(error.to_string()),
     }

@@ -14,6 +14,7 @@ mod reads;
 mod reconcile;
 mod reload;
 mod routes;
+mod runs;
 mod tokens;
 mod wishes;
 mod work;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 
 use self::once::Once;
 use self::routes::{Endpoint, Found, Read};
+use self::runs::Runs;
 use self::work::Bench;
 use super::answer::{self, Answer};
 use super::ofrep::{entity_tag, matches};
@@ -62,6 +64,7 @@ pub(super) struct Api {
     mirror: Option<Arc<Mirror>>,
     streams: Streams,
     once: Once,
+    runs: Runs,
     reads: Bench,
     writes: Bench,
 }
@@ -87,8 +90,8 @@ impl Api {
         streams: Streams,
     ) -> Arc<Self> {
         let (reads, writes) = (Bench::new(READS_MAX), Bench::new(WRITES_MAX));
-        let once = Once::default();
-        Arc::new(Self { operator, reporter, status, state_dir, mirror, streams, once, reads, writes })
+        let (once, runs) = (Once::default(), Runs::default());
+        Arc::new(Self { operator, reporter, status, state_dir, mirror, streams, once, runs, reads, writes })
     }
 
     /// Answers a request whose path begins with [`PREFIX`]; the gate has let the caller in as a reader.
@@ -114,7 +117,7 @@ impl Api {
         }
         let answered = match endpoint {
             Endpoint::Write(write) => self.write(write, parameter, caller, request).await,
-            Endpoint::Reconcile => self.reconcile(request).await,
+            Endpoint::Reconcile => self.reconcile(caller, request).await,
             Endpoint::ReconcileListing => self.list_entities(request).await,
             Endpoint::CopyOrder(order) => {
                 self.order_copies(order, parameter.unwrap_or_default(), caller, request).await
@@ -184,6 +187,12 @@ impl Problem {
 
     fn no_reason() -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no-reason", "say why; the history keeps it")
+    }
+
+    /// Something speaks against it, and nobody has said that it is meant all the same.
+    fn unconfirmed(what: &str) -> Self {
+        let detail = format!("{what}; if it is meant all the same, say so: `\"confirm\": true`, or --yes");
+        Self::new(StatusCode::CONFLICT, "unconfirmed", detail)
     }
 
     fn absent(detail: String) -> Self {

@@ -1,5 +1,6 @@
 //! Owns what the API does for somebody who reconciles two sides, some entities at a time. The comparing and sending is the mirror's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,17 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::query::Query;
-use super::{Api, Problem, body};
+use super::tokens::Caller;
+use super::{Api, Problem, body, writes};
 use crate::control::answer::{self, Answer};
+use crate::control::history::Action;
 use crate::mirror::{Compared, Listed, Mirror, ReconcileError, Sides};
 use crate::snapshot::{Choice, CopyRules, Route, Snapshot};
 
 /// Entities of one request, at most.
 const ENTITIES_MAX: usize = 100;
+/// The longest name of a run in bytes.
+const RUN_BYTES_MAX: usize = 64;
 /// How long an entity is waited for; an upstream's own times are shorter.
 const COMPARE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a listing is waited for.
@@ -34,6 +39,15 @@ struct Wish {
     /// Whether nothing is sent.
     #[serde(default)]
     dry_run: bool,
+    /// Whether it is meant although `from` is not the only side that serves.
+    #[serde(default)]
+    confirm: bool,
+    /// Names the run that the request belongs to.
+    #[serde(default)]
+    run: Option<Box<str>>,
+    /// Whether it is the last one of its run.
+    #[serde(default)]
+    last: bool,
 }
 
 /// The body of a request to list.
@@ -57,18 +71,45 @@ fn id_pointer() -> Box<str> {
 struct Reconciled {
     sides: Sides,
     rules: Arc<CopyRules>,
+    /// Who may serve its requests now.
+    serving: Vec<Box<str>>,
+}
+
+/// What was found of some entities, and on whose word it is mended.
+struct Judged {
+    sides: Sides,
+    rules: Arc<CopyRules>,
+    results: Vec<(String, Compared)>,
+    /// Writes that left gaps before this were over when it was compared.
+    since_unix_ms: u64,
+    who: String,
+    run: Option<Box<str>>,
+    is_last: bool,
+    dry_run: bool,
 }
 
 impl Api {
     /// Compares entities on both sides and sends what differs.
-    pub(super) async fn reconcile(self: &Arc<Self>, request: Request<Incoming>) -> Result<Answer, Problem> {
-        let Wish { route, from, entities, dry_run } = read(request).await?;
+    pub(super) async fn reconcile(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Problem> {
+        let who = writes::who(request.headers(), caller)?;
+        let Wish { route, from, entities, dry_run, confirm, run, last: is_last } = read(request).await?;
+        if run.as_ref().is_some_and(|run| run.is_empty() || run.len() > RUN_BYTES_MAX) {
+            return Err(Problem::unfit(format!("the name of a run has 1 to {RUN_BYTES_MAX} bytes")));
+        }
         if entities.len() > ENTITIES_MAX {
             return Err(Problem::unfit(format!("at most {ENTITIES_MAX} entities in one request")));
         }
         let mirror = Arc::clone(self.mirror()?);
         self.operator.outwait_earlier().await;
-        let Reconciled { sides, rules } = sides(&self.operator.in_force(), &route, &from)?;
+        let reconciled = sides(&self.operator.in_force(), &route, &from)?;
+        if !dry_run && !confirm {
+            reconciled.check_serving()?;
+        }
+        let (Reconciled { sides, rules, .. }, since_unix_ms) = (reconciled, mirror.gaps_over_before());
         let mut asked = Vec::with_capacity(entities.len());
         for entity in &entities {
             // One wrong line of a million must not end the run, and a script must learn which.
@@ -89,26 +130,24 @@ impl Api {
             let compared = compared.unwrap_or_else(|| Compared::Failed("the courier gives no answer".to_owned()));
             results.push((path, compared));
         }
+        let judged = Judged { sides, rules, results, since_unix_ms, who, run, is_last, dry_run };
         let api = Arc::clone(self);
-        let done = self.writes.run(move || api.send_differing(&mirror, &sides, &rules, results, dry_run)).await;
+        let done = self.writes.run(move || api.send_differing(&mirror, judged)).await;
         done.unwrap_or_else(|| Err(Problem::internal("what differs could not be sent".to_owned())))
     }
 
     /// Runs on a thread that may wait for the disk.
-    fn send_differing(
-        &self,
-        mirror: &Mirror,
-        sides: &Sides,
-        rules: &CopyRules,
-        results: Vec<(String, Compared)>,
-        dry_run: bool,
-    ) -> Result<Answer, Problem> {
+    fn send_differing(&self, mirror: &Mirror, judged: Judged) -> Result<Answer, Problem> {
+        if !judged.dry_run {
+            self.note_run(&judged);
+            judged.mend_equal(mirror);
+        }
+        let Judged { sides, rules, results, dry_run, .. } = judged;
         let mut shown = Vec::with_capacity(results.len());
         for (path, compared) in results {
-            let differs = matches!(compared, Compared::Differs | Compared::Missing | Compared::Surplus);
-            let sends = differs && !dry_run;
+            let sends = compared.differs() && !dry_run;
             if sends {
-                mirror.send_state(sides, rules, &path).map_err(|error| refused(&error))?;
+                mirror.send_state(&sides, &rules, &path).map_err(|error| refused(&error))?;
             }
             let mut result = serde_json::to_value(&compared).map_err(|error| Problem::internal(error.to_string()))?;
             result["path"] = path.into();
@@ -119,13 +158,27 @@ impl Api {
         Ok(answer::json(&json!({"route": route, "from": from, "to": to, "dry_run": dry_run, "results": shown})))
     }
 
+    /// Notes what is about to be sent, before it is.
+    fn note_run(&self, judged: &Judged) {
+        let Judged { sides: Sides { route, from, to }, results, who, run, is_last, .. } = judged;
+        let sends = results.iter().filter(|(_, compared)| compared.differs()).count() as u64;
+        if sends > 0 {
+            tracing::warn!(who, route = &**route, from = &**from, to = &**to, sends, "reconcile sends states");
+        }
+        if let Some(sent) = self.runs.note(run.as_deref(), sends, *is_last) {
+            let after = json!({"route": route, "from": from, "to": to, "sent": sent, "over": is_last, "run": run});
+            let why = "both sides are made equal";
+            self.operator.note_copies(Action::Reconcile, who, why, after);
+        }
+    }
+
     /// Lists the entities that both sides have.
     pub(super) async fn list_entities(self: &Arc<Self>, request: Request<Incoming>) -> Result<Answer, Problem> {
         let ListWish { route, from, listing, id } = read(request).await?;
         let mirror = Arc::clone(self.mirror()?);
         self.operator.outwait_earlier().await;
-        let Reconciled { sides, rules } = sides(&self.operator.in_force(), &route, &from)?;
-        let mut paths = std::collections::BTreeSet::new();
+        let Reconciled { sides, rules, .. } = sides(&self.operator.in_force(), &route, &from)?;
+        let mut paths = BTreeSet::new();
         for upstream in [&sides.from, &sides.to] {
             let answer = mirror.list(upstream, &listing, &id).map_err(|error| refused(&error))?;
             match tokio::time::timeout(LIST_TIMEOUT, answer).await {
@@ -139,6 +192,41 @@ impl Api {
             }
         }
         Ok(answer::json(&json!({"route": route, "from": sides.from, "to": sides.to, "entities": paths})))
+    }
+}
+
+impl Reconciled {
+    /// Refuses to overwrite what a side has that may be serving.
+    fn check_serving(&self) -> Result<(), Problem> {
+        let Sides { route, from, to } = &self.sides;
+        if *self.serving == [from.clone()] {
+            return Ok(());
+        }
+        let what = if self.serving.contains(from) {
+            format!("`{route}` is served by `{from}` or `{to}` now, by whoever asks")
+        } else {
+            format!("`{route}` is served by `{}` now, not by `{from}`", self.serving.join("`, `"))
+        };
+        Err(Problem::unconfirmed(&format!("{what}: what `{from}` has would overwrite what `{to}` serves")))
+    }
+}
+
+impl Judged {
+    /// Gaps about what is equal are mended.
+    fn mend_equal(&self, mirror: &Mirror) {
+        let equal = self.results.iter().filter(|(_, compared)| *compared == Compared::Equal);
+        let entities: Vec<_> = equal.filter_map(|(path, _)| self.rules.entity(path)).collect();
+        let entities: Vec<&str> = entities.iter().map(|entity| &**entity).collect();
+        if let Err(error) = mirror.tables().mend_gaps(&self.sides.to, &entities, self.since_unix_ms) {
+            // They stay in the list; the next run finds them.
+            tracing::warn!(%error, "gaps that are mended could not be noted");
+        }
+    }
+}
+
+impl Compared {
+    fn differs(&self) -> bool {
+        matches!(self, Self::Differs | Self::Missing | Self::Surplus)
     }
 }
 
@@ -161,7 +249,10 @@ fn sides(snapshot: &Snapshot, route: &str, from: &str) -> Result<Reconciled, Pro
         let known: Vec<_> = pairs.iter().map(|(serves, _)| &**serves).collect();
         Problem::unfit(format!("no stage of `{route}` copies from `{from}`; from is one of: {}", known.join(", ")))
     })?;
-    Ok(Reconciled { sides: Sides { route: route.into(), from: from.into(), to }, rules: Arc::clone(rules) })
+    let legs = snapshot.legs_in_force(found).into_iter();
+    let serving: BTreeSet<_> = legs.map(|leg| snapshot.upstreams[leg.upstream.0 as usize].name.clone()).collect();
+    let sides = Sides { route: route.into(), from: from.into(), to };
+    Ok(Reconciled { sides, rules: Arc::clone(rules), serving: serving.into_iter().collect() })
 }
 
 /// Who serves and who gets the copies, for each direction in which the route copies.

@@ -48,6 +48,7 @@ pub(super) enum CopyRead {
 pub(super) enum CopyOrder {
     Replay,
     Drop,
+    DropPending,
     Resume,
 }
 
@@ -123,6 +124,7 @@ pub(super) const ROUTES: &[Route] = &[
     order("/api/v1/journal/parked/{name}/replay", CopyOrder::Replay),
     order("/api/v1/journal/parked/{name}/drop", CopyOrder::Drop),
     order("/api/v1/journal/destinations/{name}/resume", CopyOrder::Resume),
+    order("/api/v1/journal/destinations/{name}/drop", CopyOrder::DropPending),
     Route { method: Method::POST, template: "/api/v1/reconcile", endpoint: Endpoint::Reconcile },
     Route { method: Method::POST, template: "/api/v1/reconcile/listing", endpoint: Endpoint::ReconcileListing },
 ];

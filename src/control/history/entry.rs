@@ -48,6 +48,8 @@ pub enum Action {
     Drop,
     /// A destination of copies was to be tried at once.
     Resume,
+    /// The state of one side was sent to the other, entity by entity.
+    Reconcile,
 }
 
 impl Action {
@@ -73,6 +75,7 @@ impl Action {
             Self::Replay => "replay",
             Self::Drop => "drop",
             Self::Resume => "resume",
+            Self::Reconcile => "reconcile",
         }
     }
 }

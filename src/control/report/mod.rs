@@ -101,7 +101,7 @@ impl Reporter {
         let traffic = Traffic::of(&moment.legs);
         let health = sources.health.upstreams();
         let control = &sources.publications.metrics().control;
-        let copies = sources.mirror.as_ref().map(|mirror| mirror.status());
+        let copies = sources.mirror.as_ref().map(|mirror| mirror.status(moment.snapshot.copy_destinations()));
         let mut report = StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: moment.snapshot.generation,

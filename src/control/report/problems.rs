@@ -42,7 +42,7 @@ pub(super) fn problems(
     files(&mut found, report);
     upstreams(&mut found, report);
     if let Some(copied) = copied {
-        copies(&mut found, copied);
+        copies(&mut found, copied, report);
     }
     let refused = metrics.certificates.refused.value();
     if refused > 0 {
@@ -128,7 +128,7 @@ fn upstreams(found: &mut Found, report: &StatusReport) {
     }
 }
 
-fn copies(found: &mut Found, copied: &CopiesStatus) {
+fn copies(found: &mut Found, copied: &CopiesStatus, report: &StatusReport) {
     let journal = &copied.journal;
     if journal.failing {
         let text =
@@ -142,7 +142,11 @@ fn copies(found: &mut Found, copied: &CopiesStatus) {
         let (name, pending) = (&destination.name, destination.pending);
         let wait = if pending == 1 { "1 copy waits".to_owned() } else { format!("{pending} copies wait") };
         let why = destination.trouble.as_deref().unwrap_or("it fails");
-        if destination.paused {
+        if pending > 0 && !report.upstreams.iter().any(|upstream| *upstream.name == **name) {
+            let text = format!("{wait} for `{name}`, which the files no longer name");
+            let drop = format!("banyan journal drop --destination {name} --reason TEXT");
+            found.warn("copies-nowhere", text, &format!("name it again, or give them up: `{drop}`"));
+        } else if destination.paused {
             let text = format!("{wait}: `{name}` lets nobody in: {why}");
             let help = format!("mend its credentials, then `banyan journal resume {name} --reason TEXT`");
             found.error("copies-paused", text, &help);

@@ -13,7 +13,7 @@ use super::source::Source;
 use super::told::Told;
 use crate::journal::{ReadError, Side};
 use crate::mirror::record::{Body, Class, Intent, Settled};
-use crate::mirror::tables::{Parked, Story};
+use crate::mirror::tables::{Arrival, Later, Parked, Story};
 use crate::snapshot::CopyRules;
 
 /// Makes one attempt; what is to be parked is in the tables when it returns.
@@ -48,13 +48,31 @@ pub(super) async fn attempt(courier: &Rc<Courier>, source: &Source, no_rules: &A
     };
     match end {
         End::Park { reason, told } => park(courier, job, intent, body, reason, told).await,
-        // A replay that arrived, or a copy that was parked just before the end of an earlier run.
-        End::Settled(how) if courier.mirror.tables().parked_count(&intent.destination) > 0 => {
-            let (mirror, id, destination) = (Arc::clone(&courier.mirror), job.id, intent.destination.clone());
-            let unpark = move || mirror.tables().unpark(&destination, id);
-            blocking(unpark).await.map_or_else(|end| end, |_| End::Settled(how))
+        // A replay that arrived, or a copy that was parked just before the end of an earlier run; or there are gaps, or older ones
+        // parked, about what it is about.
+        End::Settled(how) if courier.mirror.tables().minds(&intent.destination, intent.is_reconciling()) => {
+            let (mirror, arrival) = (Arc::clone(&courier.mirror), arrival(job, &intent, how));
+            blocking(move || mirror.tables().arrive(&arrival)).await.map_or_else(|end| end, |()| End::Settled(how))
         }
         other => other,
+    }
+}
+
+/// What is noted of a copy that has come to its end.
+fn arrival(job: &Job, intent: &Intent, how: Settled) -> Arrival {
+    let has_arrived = matches!(how, Settled::Delivered | Settled::Resolved);
+    Arrival {
+        destination: intent.destination.clone(),
+        id: job.id,
+        entity: job.entity.as_deref().map(Into::into),
+        write: Later {
+            method: intent.method.clone(),
+            target: intent.target.clone(),
+            key: intent.key.clone(),
+            unix_ms: intent.unix_ms,
+        },
+        has_arrived,
+        state_since_unix_ms: (has_arrived && intent.is_reconciling()).then_some(intent.unix_ms),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Owns the delivery to one destination: it reads the journal, starts attempts as the schedule, the breaker and the pace allow, and
 //! writes down how copies came to their end.
 
+mod orders;
 mod tell;
 
 use std::cell::Cell;
@@ -172,9 +173,7 @@ impl Dispatch {
 
     /// Starts what may go.
     fn begin_attempts(&mut self) {
-        if self.courier.mirror.board().take_resumed(&self.destination.name) {
-            self.breaker.hurry();
-        }
+        self.hear_orders();
         // As the files have it now; one that they no longer name keeps what it had.
         if let Some(pool) = self.courier.view().pool(&self.destination.name) {
             let CopyPace { per_s_max, in_flight_max } = pool.upstream().copies;
@@ -338,7 +337,7 @@ impl Dispatch {
     }
 
     fn succeeded(&mut self) {
-        if self.breaker.is_paused() {
+        if self.breaker.is_shut() {
             tracing::info!(destination = &*self.destination.name, "copies go on");
         }
         self.breaker.succeeded();
@@ -368,6 +367,7 @@ impl Dispatch {
             Settled::Rejected => self.ended.rejected += 1,
             Settled::Parked => self.ended.parked += 1,
             Settled::Resolved => self.ended.resolved += 1,
+            Settled::Dropped if job.dropped => self.ended.dropped += 1,
             Settled::Dropped => {
                 self.ended.unreadable += 1;
                 self.leave_gap(job);

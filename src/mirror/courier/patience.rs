@@ -139,6 +139,11 @@ impl Breaker {
         matches!(self.state, Gate::Paused { .. } | Gate::PausedAsking)
     }
 
+    /// Whether it keeps copies back.
+    pub(super) fn is_shut(&self) -> bool {
+        self.state != Gate::Closed
+    }
+
     /// Its state for people.
     pub(super) fn name(&self) -> &'static str {
         match self.state {

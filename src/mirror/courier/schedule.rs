@@ -5,6 +5,7 @@
 //! what it created is known. Only the head of all its lanes may be sent, so there is one under way a lane.
 
 mod covered;
+mod dropped;
 mod job;
 mod lanes;
 mod numbers;
@@ -38,6 +39,10 @@ pub(super) struct Schedule {
     lanes: Lanes,
     /// Heads of their lanes that may go now.
     ready: BTreeSet<Lsn>,
+    /// Those that were given up and can come to their end.
+    dropped: BTreeSet<Lsn>,
+    /// Copies from before this are given up.
+    dropped_below: Lsn,
     /// Those that wait for a time.
     waiting: BTreeSet<(u64, Lsn)>,
     /// Copies whose outcome is open.
@@ -84,6 +89,7 @@ impl Schedule {
             ended_before: 0,
             superseded,
             covered: false,
+            dropped: lsn < self.dropped_below,
             shows: covered::Shows::of(intent),
             intent: None,
             lanes,
@@ -238,10 +244,10 @@ impl Schedule {
     pub(super) fn put_back(&mut self, job: &Job, at_ms: u64) {
         self.leave_way(job.lsn);
         let Some(known) = self.jobs.get_mut(&job.lsn) else { return };
-        // A fence may have come meanwhile.
-        let (superseded, covered, counts_created) = (known.superseded, known.covered, known.counts_created);
-        *known = Job { superseded, covered, counts_created, state: State::Waiting(at_ms), ..job.clone() };
-        if superseded || at_ms == 0 {
+        // A fence or an order may have come meanwhile.
+        let Job { superseded, covered, dropped, counts_created, .. } = *known;
+        *known = Job { superseded, covered, dropped, counts_created, state: State::Waiting(at_ms), ..job.clone() };
+        if superseded || dropped || at_ms == 0 {
             known.state = State::Ready;
         } else {
             self.waiting.insert((at_ms, job.lsn));
@@ -252,6 +258,7 @@ impl Schedule {
                 self.offer(head);
             }
         }
+        self.offer(job.lsn);
     }
 
     /// Ends a copy; those behind it may go.
@@ -262,6 +269,7 @@ impl Schedule {
             self.by_id.remove(&job.id);
         }
         self.ready.remove(&lsn);
+        self.dropped.remove(&lsn);
         self.bytes -= job.bytes;
         self.kept_bytes -= if job.intent.is_some() { job.bytes } else { 0 };
         match job.state {
@@ -293,9 +301,13 @@ impl Schedule {
         }
     }
 
-    /// Makes a copy ready to go if nothing stands before it.
+    /// Makes a copy ready to go if nothing stands before it, or to be given up.
     fn offer(&mut self, lsn: Lsn) {
         let Some(job) = self.jobs.get(&lsn).filter(|job| job.state == State::Ready) else { return };
+        if job.dropped {
+            self.dropped.insert(lsn);
+            return;
+        }
         let is_first = |lane: &Lane| lane.under_way.is_none() && lane.line.first() == Some(&lsn);
         if job.lanes.iter().all(|lane| is_first(self.lanes.at(lane))) {
             self.ready.insert(lsn);

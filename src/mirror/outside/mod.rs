@@ -6,6 +6,9 @@ mod shape;
 pub use orders::{Edit, ORDER_COPIES_MAX, OrderError, Which};
 pub use shape::{CopiesStatus, DestinationStatus, GapEntry, JournalStatus, ParkedCopy, ParkedEntry, ParkedGroup};
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::board::Standing;
 use super::destination::Destination;
 use super::kept;
@@ -20,9 +23,13 @@ use crate::observe::{CopiesFigures, CopiesSource, DestinationFigures, JournalFig
 const SHOWN_BYTES_MAX: usize = 64 * 1024;
 
 impl Mirror {
-    /// How copies stand.
-    pub fn status(&self) -> CopiesStatus {
-        let mut destinations: Vec<_> = self.destinations().iter().map(|one| self.destination_status(one)).collect();
+    /// How copies stand: of every destination of which something is known, or which is `named`.
+    pub fn status<'n>(&self, named: impl IntoIterator<Item = &'n str>) -> CopiesStatus {
+        let known = self.destinations();
+        let mut destinations: Vec<_> = known.iter().map(|one| self.destination_status(&one.name, Some(one))).collect();
+        let silent = self.tables().destinations().into_iter().chain(named.into_iter().map(Box::from));
+        let silent: BTreeSet<Box<str>> = silent.filter(|name| !known.iter().any(|one| one.name == *name)).collect();
+        destinations.extend(silent.iter().map(|name| self.destination_status(name, None)));
         destinations.sort_by(|one, other| one.name.cmp(&other.name));
         let (usage, stats) = (self.journal().usage(), self.journal().stats());
         let failing = stats.failing.load(std::sync::atomic::Ordering::Relaxed) == 1;
@@ -37,23 +44,25 @@ impl Mirror {
         CopiesStatus { destinations, journal }
     }
 
-    fn destination_status(&self, destination: &Destination) -> DestinationStatus {
-        let name = destination.name.clone();
-        let Standing { oldest_unix_ms, bytes, breaker, trouble, ended, failures } = self.board().standing(&name);
-        let pending = destination.pending();
+    /// How one stands; `None` where nothing was on its way to it since the start.
+    fn destination_status(&self, name: &str, destination: Option<&Arc<Destination>>) -> DestinationStatus {
+        let Standing { oldest_unix_ms, bytes, breaker, trouble, ended, failures } = self.board().standing(name);
+        let pending = destination.map_or(0, |destination| destination.pending());
+        let (seen, gaps_mended) = (self.tables().gap_count(name), self.tables().mended_count(name));
         let oldest_ms = oldest_unix_ms.map_or(0, |oldest| self.unix_ms().saturating_sub(oldest));
         DestinationStatus {
             pending,
-            parked: self.tables().parked_count(&name),
-            gaps: self.tables().gap_count(&name),
+            parked: self.tables().parked_count(name),
+            gaps: seen.saturating_sub(gaps_mended),
+            gaps_mended,
             oldest_ms: if pending == 0 { 0 } else { oldest_ms },
             bytes,
-            paused: destination.paused.load(std::sync::atomic::Ordering::SeqCst),
+            paused: destination.is_some_and(|one| one.paused.load(std::sync::atomic::Ordering::SeqCst)),
             breaker: if breaker.is_empty() { "closed" } else { breaker },
             trouble,
             ended,
             failed_attempts: failures,
-            name,
+            name: name.into(),
         }
     }
 
@@ -145,13 +154,13 @@ impl Mirror {
 impl CopiesSource for Mirror {
     fn figures(&self) -> CopiesFigures {
         use std::sync::atomic::Ordering::Relaxed;
-        let status = self.status();
+        let status = self.status([]);
         let destinations = status.destinations.into_iter().map(|one| DestinationFigures {
             pending: one.pending,
             oldest_s: one.oldest_ms as f64 / 1_000.0,
             bytes: one.bytes,
             parked: one.parked,
-            gaps: one.gaps,
+            gaps: one.gaps + one.gaps_mended,
             paused: one.paused,
             failing: matches!(one.breaker, "open" | "half-open"),
             ended: one.ended.by_name().into(),

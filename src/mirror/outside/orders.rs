@@ -6,7 +6,7 @@ use crate::journal::{AppendError, Durability, Kind};
 use crate::mirror::INLINE_BYTES_MAX;
 use crate::mirror::record::{Body, Class, CopyId, Intent, Outcome, lane};
 use crate::mirror::shared::Mirror;
-use crate::mirror::tables::{Parked, TableError};
+use crate::mirror::tables::{Later, Parked, TableError};
 
 /// Copies that one order replays or drops at most.
 pub const ORDER_COPIES_MAX: usize = 10_000;
@@ -38,6 +38,9 @@ pub enum OrderError {
     /// An edit is for one copy.
     #[error("an edit is for one copy, not for a group: name the copy")]
     EditOfGroup,
+    /// It would undo a newer write, and nobody said that this is meant.
+    #[error("{0}")]
+    Outdated(String),
     /// The new target is none.
     #[error("`{0}` is no path")]
     Target(Box<str>),
@@ -59,18 +62,58 @@ impl Mirror {
         known
     }
 
+    /// Copies that wait for a destination; `None` where there is none of that name.
+    pub fn pending(&self, destination: &str) -> Option<u64> {
+        self.destinations().iter().find(|known| *known.name == *destination).map(|known| known.pending())
+    }
+
+    /// Lets the courier give up what waits for a destination now; each copy leaves a gap before it is settled.
+    pub fn drop_pending(&self, destination: &str) {
+        let below = *self.journal().written().borrow();
+        self.board().drop_below(destination, below);
+    }
+
     /// Sends parked copies once more, with their keys; says how many. Blocks until they are durable in the journal.
     ///
+    /// What would undo a newer write, as far as that is known, is sent only where that `is_meant`.
+    ///
     /// # Errors
-    /// When there are none, or one could not be written; those before it are on their way.
-    pub fn replay(&self, which: &Which, edit: &Edit) -> Result<usize, OrderError> {
+    /// When there are none, or one could not be written; those before it are on their way. None is where one would undo a newer write.
+    pub fn replay(&self, which: &Which, edit: &Edit, is_meant: bool) -> Result<usize, OrderError> {
         if matches!(which, Which::Group(_)) && *edit != Edit::default() {
             return Err(OrderError::EditOfGroup);
         }
         if let Some(target) = edit.target.as_ref().filter(|target| !is_target(target)) {
             return Err(OrderError::Target(target.clone()));
         }
+        if !is_meant {
+            self.each(which, |parked| match self.objection(&parked)? {
+                Some(why) => Err(OrderError::Outdated(why)),
+                None => Ok(()),
+            })?;
+        }
         self.each(which, |parked| self.replay_one(parked, edit))
+    }
+
+    /// What newer write a replay would undo.
+    fn objection(&self, parked: &Parked) -> Result<Option<String>, TableError> {
+        let Parked { story, intent } = parked;
+        let (about, to) = (intent.lane_key(), &intent.destination);
+        if *story.reason == *"superseded" {
+            return Ok(Some(format!(
+                "`{to}` serves `{about}` since, and this write is older than what it has done there"
+            )));
+        }
+        if let Some(Later { method, target, key, unix_ms }) = self.tables().later_than(intent)? {
+            let at = crate::observe::timestamp(unix_ms);
+            return Ok(Some(format!(
+                "a newer write has arrived since, which this one would undo: {method} {target} of {at}, key {key}"
+            )));
+        }
+        let is_under_way = self.destination(to).may_have(lane(about));
+        Ok(is_under_way.then(|| {
+            format!("newer copies of `{about}` may be on their way to `{to}`, and this one would go behind them")
+        }))
     }
 
     /// Gives parked copies up; says how many. Blocks.
@@ -80,6 +123,7 @@ impl Mirror {
     pub fn drop_parked(&self, which: &Which) -> Result<usize, OrderError> {
         self.each(which, |parked| {
             self.tables().unpark(&parked.intent.destination, parked.intent.id)?;
+            self.tables().unwatch(&parked.intent)?;
             Ok(())
         })
     }

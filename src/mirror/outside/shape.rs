@@ -22,8 +22,10 @@ pub struct DestinationStatus {
     pub pending: u64,
     /// Copies that are set aside.
     pub parked: u64,
-    /// Writes that were served and not copied, over all runs.
+    /// Writes that were not copied, over all runs, and are not known to be mended.
     pub gaps: u64,
+    /// Gaps that were mended.
+    pub gaps_mended: u64,
     /// How long the oldest that has not come to its end has been waiting, in milliseconds; 0 without one.
     pub oldest_ms: u64,
     /// Their bytes, as far as the courier has read.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::mirror::record::Body;
+use crate::mirror::record::{Body, Gap};
 
 fn parked(id: u128, destination: &str, shape: &str) -> Parked {
     let intent = Intent {
@@ -121,4 +121,64 @@ fn a_walk_sees_each_once_page_by_page() {
     assert_eq!(targets.len(), 25);
     assert_eq!(ids, (0..25).collect::<Vec<_>>());
     assert_eq!(Position::of_text("elsewhere"), None);
+}
+
+fn gap_about(entity: &str, unix_ms: u64) -> Bytes {
+    let entity: Box<str> = entity.into();
+    let (destination, route, method) = ("orders".into(), "orders".into(), "PUT".into());
+    let (target, reason) = (entity.clone(), "too_large".into());
+    Gap { destination, route, entity: Some(entity), method, target, reason, unix_ms }.encode()
+}
+
+#[test]
+fn a_mended_gap_is_in_no_list_and_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tables.redb");
+    let tables = Tables::open(&path).unwrap();
+    let gaps = [gap_about("/1", 10), gap_about("/1", 20), gap_about("/2", 10)];
+    tables.add_gaps(&gaps).unwrap();
+    assert_eq!(tables.mend_gaps("orders", &["/3"], 100).unwrap(), 0);
+    // One that is as old as the look at both sides may have come behind it.
+    assert_eq!(tables.mend_gaps("orders", &["/1"], 20).unwrap(), 1);
+    assert_eq!(tables.mend_gaps("orders", &["/1"], 20).unwrap(), 0);
+    drop(tables);
+    let tables = Tables::open(&path).unwrap();
+    // The journal shows them again after a restart.
+    tables.add_gaps(&gaps).unwrap();
+    assert_eq!((tables.gap_count("orders"), tables.mended_count("orders")), (3, 1));
+    let left: Vec<_> = tables.gaps(1).unwrap().into_iter().map(|gap| (gap.target, gap.unix_ms)).collect();
+    assert_eq!(left, [("/1".into(), 20)]);
+    assert_eq!(tables.gaps(10).unwrap().len(), 2);
+    assert_eq!(tables.gaps_behind(&Position::start(), 10).unwrap().0.len(), 2);
+    assert_eq!(tables.mend_gaps("orders", &["/1", "/2"], 100).unwrap(), 2);
+    assert_eq!(tables.gaps(10).unwrap(), []);
+}
+
+#[test]
+fn the_newest_copy_that_has_arrived_behind_a_parked_one_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tables.redb");
+    let tables = Tables::open(&path).unwrap();
+    let one = parked(1, "orders", "bad");
+    tables.park(&one).unwrap();
+    let arrive = |id: u128, unix_ms: u64, entity: &str| {
+        let write = Later { method: "PUT".into(), target: "/orders/1".into(), key: id.to_string().into(), unix_ms };
+        let (destination, entity) = ("orders".into(), Some(entity.into()));
+        let arrival =
+            Arrival { destination, id: CopyId(id), entity, write, has_arrived: true, state_since_unix_ms: None };
+        tables.arrive(&arrival).unwrap();
+    };
+    arrive(2, 4, "order:1");
+    arrive(3, 9, "order:2");
+    assert_eq!(tables.later_than(&one.intent).unwrap(), None, "that is older, that about something else");
+    arrive(4, 7, "order:1");
+    arrive(5, 6, "order:1");
+    assert_eq!(tables.later_than(&one.intent).unwrap().unwrap().key, "4".into());
+    // It was replayed, and is parked again.
+    tables.unpark("orders", CopyId(1)).unwrap();
+    tables.park(&one).unwrap();
+    assert!(tables.later_than(&one.intent).unwrap().is_some() && tables.minds("orders", false));
+    arrive(1, 5, "order:1");
+    assert_eq!((tables.parked_count("orders"), tables.minds("orders", false)), (0, false));
+    assert_eq!(tables.later_than(&one.intent).unwrap(), None);
 }

@@ -1,7 +1,8 @@
 //! Owns walking over all gaps and parked copies, a page at a time, in the order of their keys: what comes and goes meanwhile moves
 //! nothing else.
 
-use super::{GAPS, PARKED, Parked, TableError, Tables};
+use super::gaps::GAPS;
+use super::{PARKED, Parked, TableError, Tables};
 use crate::mirror::record::Gap;
 
 /// Hexadecimal digits of the number in its text.

@@ -231,6 +231,38 @@ fn copies_work_over_http2_too() {
     assert_eq!(body(&held(router).intents[0]), b"hello");
 }
 
+/// A regression: it was told 503, and nothing said that the sides may differ.
+#[test]
+fn a_write_that_the_primary_has_and_the_journal_not_leaves_a_gap_where_it_is_refused() {
+    for (mode, gaps) in [("overlap", 1.0), ("strict", 0.0)] {
+        let legacy = Origin::ok();
+        let copies = format!("overflow: fail_closed, mode: {mode}");
+        let setup = migration("dualwrite", legacy.address, Origin::refusing(), &copies);
+        let router = setup.arguments(&["--journal-bytes-max", "33554432"]).start();
+        let large = vec![b'x'; 1_000_000];
+        let mut wire = router.connect();
+        let mut put = |order: u32| {
+            wire.send(format!(
+                "PUT /orders/{order} HTTP/1.1\r\nhost: a.example\r\ncontent-length: {}\r\n\r\n",
+                large.len()
+            ));
+            wire.send(&large).answer().status()
+        };
+        let full = (0..60).find(|order| put(*order) == 503).expect("the journal is full");
+        let asked = legacy.requests().len();
+        assert_eq!(asked, full as usize, "it is seen before the primary is asked");
+        // Nobody knows how long this one is before it is there.
+        let chunk = format!("{:x}\r\n{}\r\n0\r\n\r\n", large.len(), String::from_utf8_lossy(&large));
+        let head = "PUT /orders/chunked HTTP/1.1\r\nhost: a.example\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = router.exchange(format!("{head}{chunk}"));
+        assert_eq!((answer.status(), legacy.requests().len()), (503, asked + gaps as usize), "{mode}");
+        if gaps > 0.0 {
+            router.wait_for_metric("banyan_copies_gaps_total", &["destination=\"modern\""], gaps);
+        }
+        assert_eq!(router.metric("banyan_copies_writes_total", &["what=\"gap\""]), gaps, "{mode}");
+    }
+}
+
 /// Puts `hello` over HTTP/2; gives the status.
 fn curl(router: &Router, arguments: &[&str]) -> Vec<u8> {
     let output = std::process::Command::new("curl")

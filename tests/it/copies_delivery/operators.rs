@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 
 /// Runs `banyan journal` against a router.
-fn journal(router: &Router, arguments: &[&str]) -> (bool, String) {
+pub(super) fn journal(router: &Router, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
     command.arg("journal").args(arguments).arg("--state").arg(router.directory().join("state"));
     let output = command.output().unwrap();
@@ -15,14 +15,14 @@ fn journal(router: &Router, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8(told).unwrap())
 }
 
-fn json(router: &Router, arguments: &[&str]) -> Value {
+pub(super) fn json(router: &Router, arguments: &[&str]) -> Value {
     let (done, text) = journal(router, &[arguments, &["--json"]].concat());
     assert!(done, "{text}");
     serde_json::from_str(&text).unwrap()
 }
 
 /// What `banyan status` calls wrong.
-fn problems(router: &Router) -> Vec<String> {
+pub(super) fn problems(router: &Router) -> Vec<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
     let output = command.args(["status", "--json", "--state"]).arg(router.directory().join("state")).output().unwrap();
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();

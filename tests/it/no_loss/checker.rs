@@ -23,7 +23,7 @@ pub(crate) enum Violation {
     Reordered(u64, u64),
     /// An entity that differs at the end, and no record says why.
     Diverged(String),
-    /// A gap where the route does not shed.
+    /// A gap where the route does not shed, and no client was told that something went wrong.
     Shed(String),
 }
 
@@ -160,9 +160,16 @@ impl<'a> Checker<'a> {
         let mut gaps: HashMap<&str, usize> = HashMap::new();
         for gap in &self.history.gaps {
             *gaps.entry(&gap.entity).or_default() += 1;
-            if !self.history.may_shed {
-                self.verdict.violations.insert(Violation::Shed(gap.entity.clone()));
-            }
+        }
+        if !self.history.may_shed {
+            // A write that was refused because it could not be kept may have been done all the same.
+            let refused = |entity: &str| {
+                let about = self.history.writes.iter().filter(|write| write.entity == entity);
+                about.filter(|write| write.seen == Seen::Unknown).count()
+            };
+            let shed = gaps.iter().filter(|(entity, gaps)| **gaps > refused(entity));
+            self.verdict.violations.extend(shed.map(|(entity, _)| Violation::Shed((*entity).to_owned())));
+            gaps.clear();
         }
         for write in &self.history.writes {
             match write.seen {

@@ -177,6 +177,9 @@ fn while_no_sync_works_writes_that_insist_are_refused_and_afterwards_all_goes_on
     world.disk().heal();
     wait_until("the disk is tried again", || write(&world, 10 + writes.len() as u64, &mut writes) == 200);
     assert!(!is_failing(&world));
+    world.wait_for_gaps();
+    let refused = writes.iter().filter(|write| write.seen == Seen::Unknown).count();
+    assert_eq!(world.gaps().len(), refused, "the primary has done what was refused, so each is a gap");
     assert_kept_in_the_dark(world, writes, "fail_closed");
 }
 

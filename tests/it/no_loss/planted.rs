@@ -74,7 +74,7 @@ fn a_gap_counts_only_where_the_route_sheds_and_only_once() {
     let mut history = sound();
     history.sides[1].remove(3);
     history.gaps.push(Gap { entity: "b".to_owned() });
-    assert_finds(&history, &[Violation::Shed("b".to_owned())]);
+    assert_finds(&history, &[Violation::Lost(3), Violation::Shed("b".to_owned())]);
     history.may_shed = true;
     assert_eq!(check(&history).gaps, 1);
     check(&history).assert_kept("one gap for one write");

@@ -4,20 +4,26 @@ use super::Dispatch;
 use crate::mirror::board::Standing;
 use crate::mirror::courier::schedule::Job;
 use crate::mirror::courier::told::Told;
-use crate::mirror::record::Gap;
+use crate::mirror::record::{Gap, Intent};
 
 impl Dispatch {
     /// Leaves a gap for a copy that cannot be read back.
     pub(super) fn leave_gap(&self, job: &Job) {
-        self.courier.mirror.leave_gap(&Gap {
+        self.courier.mirror.leave_gap(&self.gap(job, None, "unreadable"));
+    }
+
+    /// The gap that a copy leaves; without its intent less is known.
+    pub(super) fn gap(&self, job: &Job, intent: Option<&Intent>, reason: &str) -> Gap {
+        let text = |of: fn(&Intent) -> &str| intent.map(of).unwrap_or_default().into();
+        Gap {
             destination: self.destination.name.clone(),
-            route: Box::default(),
+            route: text(|intent| &intent.route),
             entity: job.entity.as_deref().map(Into::into),
-            method: Box::default(),
-            target: Box::default(),
-            reason: "unreadable".into(),
+            method: text(|intent| &intent.method),
+            target: text(|intent| &intent.target),
+            reason: reason.into(),
             unix_ms: job.unix_ms,
-        });
+        }
     }
 
     pub(super) fn log_parked(&self, job: &Job, reason: &str, told: &Told) {

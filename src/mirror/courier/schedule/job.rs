@@ -42,6 +42,8 @@ pub(in crate::mirror::courier) struct Job {
     pub superseded: bool,
     /// A state that was written since holds what it did: it is not sent.
     pub covered: bool,
+    /// A person has given it up: it is not sent.
+    pub dropped: bool,
     /// What a state that is read tells of it.
     pub(super) shows: super::covered::Shows,
     /// The write itself, while there is room for it.

@@ -349,3 +349,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_given_up_is_never_sent_and_later_copies_go_on() {
+    let mut schedule = acknowledged(&["a", "a", "b", "c"]);
+    assert_eq!(next(&mut schedule, 0), Some(1));
+    schedule.head(0);
+    let waiting = schedule.take().unwrap();
+    schedule.put_back(&waiting, 50);
+    schedule.admit(Lsn(5), None, &intent(5, Some("d"), "/"), 10);
+    schedule.drop_below(Lsn(7));
+    let given_up = |schedule: &Schedule| schedule.dropped(9).iter().map(|job| job.lsn.0).collect::<Vec<_>>();
+    // The first is under way, the outcome of the fifth is open, and the sixth is read later.
+    assert_eq!((given_up(&schedule), next(&mut schedule, 99)), (vec![2, 3, 4], None));
+    for (lsn, entity) in [(6, "b"), (7, "a")] {
+        schedule.admit(Lsn(lsn), None, &intent(u128::from(lsn), Some(entity), "/"), 10);
+        schedule.outcome(&outcome(u128::from(lsn), Class::Acknowledged, None));
+    }
+    schedule.outcome(&outcome(5, Class::Acknowledged, None));
+    let first = schedule.jobs[&Lsn(1)].clone();
+    schedule.put_back(&first, 999);
+    assert_eq!((given_up(&schedule), next(&mut schedule, 99)), (vec![1, 2, 3, 4, 5, 6], None));
+    for lsn in 1..=6 {
+        schedule.end(Lsn(lsn));
+    }
+    assert_eq!((given_up(&schedule), next(&mut schedule, 99), schedule.closed()), (vec![], Some(7), 1));
+}
