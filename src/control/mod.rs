@@ -35,6 +35,7 @@ mod scribe;
 mod signals;
 mod standing;
 mod streams;
+mod uncopied;
 mod verdict;
 mod watcher;
 
@@ -56,7 +57,7 @@ pub use break_glass::NAME as BREAK_GLASS_FILE;
 pub use history::{Action, Entry, ReadHistory, read_history};
 pub use last_good::last_good;
 pub use operator::Operator;
-pub use overrides::{Command, Durable, Order, Receipt, Refusal, Source, parse_lasts};
+pub use overrides::{Command, Durable, Order, Receipt, Refusal, Source, Uncopied, parse_lasts};
 pub use plan::ControlPlan;
 pub use rehearsal::{Moved, Rehearsal};
 pub use report::{

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use super::history::{Action, Event};
 use super::mailbox::Mailbox;
-use super::overrides::{Book, Command, Note, Order, Receipt, Refusal, Source, apply, merge};
+use super::overrides::{Book, Command, Note, Order, Receipt, Refusal, Source, Uncopied, apply, merge};
 use super::publications::{Publications, State};
 use super::resolver::Resolver;
 use super::scribe::{Scribe, Written};
+use super::uncopied::uncopied;
 
 /// Carries out orders; any number of threads may hold one.
 #[derive(Debug, Clone)]
@@ -34,6 +35,7 @@ struct Changed {
     before: Value,
     after: Value,
     remark: Option<String>,
+    uncopied: Vec<Uncopied>,
     /// Freed once nobody waits any more.
     _evicted: Vec<super::archive::Kept>,
 }
@@ -66,10 +68,11 @@ impl Operator {
     pub fn execute_at(&self, order: &Order, expected: Option<u64>) -> Result<Receipt, Refusal> {
         let shared = &*self.0;
         let (changed, written) = self.carry_out(order, expected)?;
-        let Changed { generation, changed, before, after, remark, _evicted } = changed;
+        let Changed { generation, changed, before, after, remark, uncopied, _evicted } = changed;
         shared.mailbox.tidy();
         let written = shared.scribe.wait(&written);
-        Ok(Receipt { generation, changed, before, after, remark, durable: written.durable, entry: written.entry })
+        let Written { durable, entry } = written;
+        Ok(Receipt { generation, changed, before, after, remark, uncopied, durable, entry })
     }
 
     /// Compares with what is in force; nobody may publish meanwhile.
@@ -223,10 +226,11 @@ impl Operator {
             return Err(Refusal::BreakGlass);
         }
         let is_changed = state.book != book;
-        state.book = book;
-        let generation = if is_changed { publications.lay_over(state) } else { publications.current().generation };
+        let (now, was) = (publications.current(), std::mem::replace(&mut state.book, book));
+        let generation = if is_changed { publications.lay_over(state) } else { now.generation };
+        let uncopied = uncopied(&now, &publications.current(), &was);
         let remark = remark(state, order, is_changed);
-        Ok(Changed { generation, changed: is_changed, before, after, remark, _evicted: Vec::new() })
+        Ok(Changed { generation, changed: is_changed, before, after, remark, uncopied, _evicted: Vec::new() })
     }
 
     fn turn_back(&self, state: &mut State, order: &Order) -> Result<Changed, Refusal> {
@@ -252,7 +256,8 @@ impl Operator {
             _ if !changed => Some("no restore was in force".to_owned()),
             _ => None,
         };
-        Ok(Changed { generation, changed, before, after: shown(state), remark, _evicted: evicted })
+        let (after, uncopied) = (shown(state), Vec::new());
+        Ok(Changed { generation, changed, before, after, remark, uncopied, _evicted: evicted })
     }
 }
 
@@ -280,7 +285,10 @@ pub(super) fn not_kept(state: &State, generation: u64) -> Refusal {
 
 fn log(order: &Order, changed: &Changed) {
     let (action, flag) = (order.command.action().as_str(), order.command.flag());
-    let Changed { generation, .. } = changed;
+    let Changed { generation, uncopied, .. } = changed;
+    for one in uncopied {
+        tracing::warn!(generation, route = one.route, "{}", one.text());
+    }
     match order.command {
         Command::Kill { .. } | Command::KillAll => {
             tracing::error!(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::operator::{Operator, not_kept};
-use super::overrides::{Command, Order, Refusal, apply, bind};
+use super::overrides::{Command, Order, Refusal, Uncopied, apply, bind};
+use super::uncopied::uncopied;
 use crate::flag::{FlagId, Person, Sample};
 use crate::snapshot::Snapshot;
 
@@ -26,6 +27,8 @@ pub struct Rehearsal {
     pub before: Value,
     /// What would lie over it.
     pub after: Value,
+    /// Writes that the side lacks that would serve again.
+    pub uncopied: Vec<Uncopied>,
     now: Arc<Snapshot>,
     then: Snapshot,
 }
@@ -65,7 +68,8 @@ impl Operator {
         then.overrides = Arc::new(bind(&book, state.glass.is_some(), &then.rules).overrides);
         let flag = order.command.flag();
         let (before, after) = (state.book.shown(flag), book.shown(flag));
-        Ok(Rehearsal { generation: now.generation, changed, before, after, now, then })
+        let uncopied = uncopied(&now, &then, &state.book);
+        Ok(Rehearsal { generation: now.generation, changed, before, after, uncopied, now, then })
     }
 }
 

@@ -17,7 +17,7 @@ use super::wishes::Wish;
 use super::{Api, Problem, body};
 use crate::control::answer::{self, Answer};
 use crate::control::look::{self, Seen};
-use crate::control::{Durable, Order, Receipt, Refusal, Source};
+use crate::control::{Durable, Order, Receipt, Refusal, Source, Uncopied};
 
 /// Names the person behind a token.
 const BANYAN_WHO: HeaderName = HeaderName::from_static("banyan-who");
@@ -97,9 +97,10 @@ impl Api {
 
     fn execute(&self, sent: &Sent) -> Result<Value, Problem> {
         let receipt = self.operator.execute_at(&sent.order, sent.expected).map_err(refused)?;
-        let Receipt { generation, changed, before, after, remark, durable, entry } = receipt;
+        let Receipt { generation, changed, before, after, remark, uncopied, durable, entry } = receipt;
         let seen = sent.look.as_ref().map(Option::as_ref);
-        let remarks: Vec<_> = seen.and_then(look::remark).into_iter().chain(remark).collect();
+        let texts = uncopied.iter().map(Uncopied::text);
+        let remarks: Vec<_> = seen.and_then(look::remark).into_iter().chain(remark).chain(texts).collect();
         let not_durable_because = match &durable {
             Durable::Yes => None,
             Durable::No(why) => Some(why),
@@ -111,6 +112,7 @@ impl Api {
             "after": after,
             "files": seen.map(|seen| seen.map_or("unknown", |seen| seen.result.as_str())),
             "remark": (!remarks.is_empty()).then(|| remarks.join("; ")),
+            "uncopied": uncopied,
             "durable": not_durable_because.is_none(),
             "not_durable_because": not_durable_because,
             "entry": entry,
@@ -129,7 +131,8 @@ impl Api {
             "before": rehearsal.before,
             "after": rehearsal.after,
             "files": null,
-            "remark": null,
+            "remark": remark(&rehearsal.uncopied),
+            "uncopied": rehearsal.uncopied,
             "durable": false,
             "not_durable_because": "a dry run changes nothing",
             "entry": null,
@@ -137,6 +140,12 @@ impl Api {
             "dry_run": true,
         }))
     }
+}
+
+/// What is to be known of writes that come back uncopied.
+fn remark(uncopied: &[Uncopied]) -> Option<String> {
+    let texts: Vec<_> = uncopied.iter().map(Uncopied::text).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// The generation of `If-Match: "12"`; `*` and nothing at all fit any.

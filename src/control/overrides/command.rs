@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::book::Source;
 use crate::flag::{Share, SplitError};
+use crate::observe::timestamp;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,10 +93,39 @@ pub struct Receipt {
     pub after: Value,
     /// What the operator should know: why it shows no effect, say.
     pub remark: Option<String>,
+    /// Writes that the side lacks that serves again.
+    pub uncopied: Vec<Uncopied>,
     /// Whether it is on disk.
     pub durable: Durable,
     /// The number of its entry in the history, if that is on disk.
     pub entry: Option<u64>,
+}
+
+/// Writes that one side has and the other one, which serves again, has not. Nobody has counted them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Uncopied {
+    /// The route.
+    pub route: String,
+    /// Who served its writes.
+    pub from: String,
+    /// Who serves again, and lacks them.
+    pub to: String,
+    /// Since when, in milliseconds since the epoch; `None` where nobody has noted it.
+    pub since_unix_ms: Option<u64>,
+    /// What mends it.
+    pub command: String,
+}
+
+impl Uncopied {
+    /// The same for people.
+    pub(in crate::control) fn text(&self) -> String {
+        let Self { route, from, to, since_unix_ms, command } = self;
+        let since = since_unix_ms.map_or_else(|| "the kill".to_owned(), timestamp);
+        format!(
+            "writes to the route `{route}` since {since} went to `{from}` alone (nobody has counted them), and `{to}` serves again \
+             without them: `{command}` sends them there"
+        )
+    }
 }
 
 /// Whether something would still be there after a crash of the machine.

@@ -11,7 +11,7 @@ mod merge;
 mod store;
 
 pub use book::Source;
-pub use command::{Command, Durable, Order, Receipt, Refusal};
+pub use command::{Command, Durable, Order, Receipt, Refusal, Uncopied};
 pub use lasts::parse_lasts;
 
 pub(super) use apply::apply;
