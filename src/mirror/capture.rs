@@ -1,6 +1,8 @@
 //! Owns a write on its way, as far as its copy is concerned: the body is kept while it streams, the intent is appended when it is whole,
 //! and whatever way the exchange ends, its outcome is appended once.
 
+mod tap;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -21,9 +23,8 @@ use super::shared::{Mirror, Room};
 use super::shed::UnderWay;
 use super::writing::Writing;
 use crate::fault::Fault;
-use crate::forward::Tap;
 use crate::journal::{Answer, Answers, AppendError, Durability};
-use crate::snapshot::{CopyMode, CopyRules, JournalOverflow, Naming, TooLarge};
+use crate::snapshot::{CopyMode, CopyRules, JournalOverflow, Naming};
 
 /// Bodies up to this size stand in the record itself, in bytes; larger ones in a side file.
 pub const INLINE_BYTES_MAX: u64 = 1024 * 1024;
@@ -345,46 +346,6 @@ impl Copying {
     fn give_up(&self, reason: &'static str) {
         self.state.replace(State::Without(Ok(())));
         self.leave_gap(reason);
-    }
-}
-
-impl Tap for Copying {
-    fn data(&self, data: &Bytes) -> Result<(), Fault> {
-        let over = {
-            let State::Capturing { parts, bytes, room, .. } = &mut *self.state.borrow_mut() else { return Ok(()) };
-            *bytes += data.len() as u64;
-            if *bytes > self.rules.body_bytes_max {
-                Some("too_large")
-            } else if !room.take(data.len()) {
-                Some("budget")
-            } else {
-                parts.push(data.clone());
-                None
-            }
-        };
-        match over {
-            // Nothing of it may be held back from the primary: what is not kept is not copied.
-            Some("too_large") if self.rules.too_large == TooLarge::Refuse || self.rules.mode == CopyMode::Strict => {
-                Err(Fault::BodyTooLarge)
-            }
-            Some(_) if self.rules.overflow == JournalOverflow::FailClosed && over == Some("budget") => {
-                Err(Fault::NotKept)
-            }
-            Some(reason) => {
-                self.give_up(reason);
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn end(&self) {
-        let state = self.state.replace(State::Without(Ok(())));
-        let next = match state {
-            State::Capturing { draft, parts, bytes, room: _ } => self.write(draft, parts, bytes),
-            other => other,
-        };
-        self.state.replace(next);
     }
 }
 
