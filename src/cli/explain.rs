@@ -120,7 +120,11 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
     };
     let question = Question::new(&args.method, &args.url, &args.headers, args.client_ip);
     let answer = question.ask(&snapshot, args.certificate.certificate(), now_unix_s());
-    print(&if args.json { answer.to_json() } else { answer.to_text("from the files") });
+    print(&if args.json {
+        answer.to_json()
+    } else {
+        answer.to_text("of these files; a running router counts its own, and --live asks it")
+    });
     if answer.is_decided() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
 }
 

@@ -54,6 +54,11 @@ impl<'s: 'r, 'r> Facts<'s, 'r> {
         }
     }
 
+    /// Whether a rule asked for the key, and there is none.
+    pub(super) fn is_keyless(&self) -> bool {
+        matches!(self.key.get(), Some(None))
+    }
+
     /// The key that a rule asked for, with the source that had it.
     pub(super) fn asked_key(&self) -> Option<(&str, Option<&'s Attribute>)> {
         let key = self.key.get()?.as_ref()?;

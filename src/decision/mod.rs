@@ -120,6 +120,8 @@ pub struct Explanation<'s> {
     pub targeting_key: Option<Box<str>>,
     /// Which source had it; `None` also when it was issued.
     pub source: Option<&'s Attribute>,
+    /// The flag asked for a targeting key, the request has none, and none is issued.
+    pub is_keyless: bool,
 }
 
 /// Decides who serves a request.
@@ -146,7 +148,8 @@ pub fn explain<'s>(snapshot: &'s Snapshot, head: &Head<'_>) -> Option<Explanatio
     let facts = Facts::new(rules, head, route, params);
     let (trace, _) = snapshot.explain(id, &facts)?;
     let (targeting_key, source) = facts.asked_key().unzip();
-    Some(Explanation { flag, trace, targeting_key: targeting_key.map(Into::into), source: source.flatten() })
+    let (targeting_key, source) = (targeting_key.map(Into::into), source.flatten());
+    Some(Explanation { flag, trace, targeting_key, source, is_keyless: facts.is_keyless() })
 }
 
 impl<'s> Decision<'s> {

@@ -138,7 +138,10 @@ fn decided(answer: &mut Answer, snapshot: &Snapshot, head: &Head<'_>, decision: 
     answer.params = Some(params.collect());
     answer.upstream = Some(upstream.map(|upstream| upstream.name.to_string()).unwrap_or_default());
     answer.overflow = decision.overflow.map(|leg| snapshot.rules.legs[leg.id.0 as usize].upstream.to_string());
-    answer.copy = copy(snapshot, head, decision);
+    match copy(snapshot, head, decision) {
+        Ok(copy) => answer.copy = Some(copy),
+        Err(why) => answer.not_copied = why,
+    }
     answer.why = Some(why(snapshot, decision, explanation.as_ref().and_then(|found| found.trace.evaluation.variant)));
     answer.rules = Some(Vec::new());
     let Some((outcome, explanation)) = decision.flag.as_ref().zip(explanation) else {
@@ -146,28 +149,42 @@ fn decided(answer: &mut Answer, snapshot: &Snapshot, head: &Head<'_>, decision: 
     };
     let steps = explanation.trace.steps.into_iter();
     answer.rules = Some(steps.map(|step| Step { depth: step.depth, rule: step.rule, result: step.result }).collect());
-    let key = explanation.targeting_key.filter(|_| !outcome.forced);
-    answer.targeting_key = key.map(|key| match explanation.source {
-        Some(source) => KeyOrigin { value: Some(key.into()), source: source.to_string() },
-        None => KeyOrigin { value: None, source: "issue".to_owned() },
-    });
+    answer.targeting_key = match (explanation.targeting_key, explanation.source) {
+        _ if outcome.forced => None,
+        (Some(key), Some(source)) => Some(KeyOrigin { value: Some(key.into()), source: source.to_string() }),
+        (Some(_), None) => Some(KeyOrigin { value: None, source: KeyOrigin::ISSUED.to_owned() }),
+        (None, _) => explanation.is_keyless.then(|| KeyOrigin { value: None, source: KeyOrigin::NONE.to_owned() }),
+    };
     answer.flag = Some(outcome.key.to_owned());
     answer.variant = outcome.variant.map(str::to_owned);
     answer.reason = Some(outcome.reason.as_str().to_owned());
     answer.error = outcome.error.map(ErrorCode::as_str).map(str::to_owned);
     // The fresh key of an issued cookie is another one each time, so its slot says nothing.
-    let is_issued = answer.targeting_key.as_ref().is_some_and(|key| key.value.is_none());
+    let is_issued = answer.targeting_key.as_ref().is_some_and(|key| key.source == KeyOrigin::ISSUED);
     answer.bucket = outcome.bucket.filter(|_| !is_issued).map(|bucket| Slot { slot: bucket.slot, of: bucket.of });
     answer.forced = outcome.forced;
     answer.overridden = outcome.overridden.map(OverrideKind::as_str).map(str::to_owned);
 }
 
-/// Where a copy goes, if the request is a write that is copied.
-fn copy(snapshot: &Snapshot, head: &Head<'_>, decision: &Decision<'_>) -> Option<Copy> {
-    let rules = decision.route.copies.as_ref().filter(|rules| rules.is_write(head.method))?;
-    let to = snapshot.upstreams.get(decision.leg.copy_to?.0 as usize)?;
+/// Where a copy goes, or why there is none; without a word where nobody would expect one.
+fn copy(snapshot: &Snapshot, head: &Head<'_>, decision: &Decision<'_>) -> Result<Copy, Option<String>> {
+    let method = head.method;
+    let Some(rules) = &decision.route.copies else {
+        let is_read = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        return Err((!is_read).then(|| format!("the route `{}` copies no writes", decision.route.name)));
+    };
+    if !rules.is_write(method) {
+        return Err(Some(format!("{method} is a read here, and reads are not copied")));
+    }
+    let to = decision.leg.copy_to.and_then(|id| snapshot.upstreams.get(id.0 as usize)).ok_or_else(|| {
+        let variant = decision.flag.as_ref().and_then(|outcome| outcome.variant);
+        let chosen = variant.map_or("the fallback".to_owned(), |variant| format!("the variant `{variant}`"));
+        let upstream = snapshot.upstreams.get(decision.leg.upstream.0 as usize);
+        let alone = upstream.map_or(String::new(), |upstream| format!(": this write is on `{}` alone", upstream.name));
+        Some(format!("{chosen} copies nothing{alone}"))
+    })?;
     let entity = rules.entity(head.path).map(std::borrow::Cow::into_owned);
-    Some(Copy { to: to.name.to_string(), entity, mode: rules.mode.as_str().to_owned() })
+    Ok(Copy { to: to.name.to_string(), entity, mode: rules.mode.as_str().to_owned() })
 }
 
 /// Why this upstream serves.

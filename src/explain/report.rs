@@ -23,6 +23,9 @@ pub struct Answer {
     /// Where a copy of this write goes, and under which key; `None` for what is not copied.
     #[serde(default)]
     pub copy: Option<Copy>,
+    /// Why it is not copied, where somebody might expect that.
+    #[serde(default)]
+    pub not_copied: Option<String>,
     /// The generation that was asked.
     pub generation: u64,
     /// Why this upstream.
@@ -110,10 +113,17 @@ pub struct Slot {
 /// Where the targeting key came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyOrigin {
-    /// The key; `None` when the visitor has none and would be issued one.
+    /// The key; `None` when the visitor has none.
     pub value: Option<String>,
-    /// The source that had it, or `issue`.
+    /// The source that had it, `issue` where one would be issued, or `none`.
     pub source: String,
+}
+
+impl KeyOrigin {
+    /// The source of a key that the router makes.
+    pub(super) const ISSUED: &str = "issue";
+    /// There is no key and none is made.
+    pub(super) const NONE: &str = "none";
 }
 
 impl Answer {
@@ -170,6 +180,9 @@ impl Answer {
             let about = entity.as_deref().map_or("what its answer names".to_owned(), |entity| format!("`{entity}`"));
             row(text, "copy", &format!("to {to}, about {about} ({mode})"));
         }
+        if let Some(why) = &self.not_copied {
+            row(text, "copy", &format!("none: {why}"));
+        }
         if let Some(overflow) = &self.overflow {
             row(text, "overflow", &format!("{overflow}, while `{upstream}` takes no more"));
         }
@@ -178,6 +191,10 @@ impl Answer {
     fn flag_text(&self, text: &mut String) {
         match &self.targeting_key {
             Some(KeyOrigin { value: Some(key), source }) => row(text, "key", &format!("{key:?} from {source}")),
+            Some(KeyOrigin { source, .. }) if source == KeyOrigin::NONE => {
+                let default = "a split gives it no variant, so the default variant counts";
+                row(text, "key", &format!("none in the request, and `identity` issues none: {default}"));
+            }
             Some(KeyOrigin { value: None, .. }) => {
                 row(text, "key", "none in the request; a random one is issued in a cookie, so the slot is random");
             }

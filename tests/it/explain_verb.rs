@@ -99,6 +99,53 @@ fn a_visitor_without_a_key_has_no_slot_to_show() {
     assert_eq!(found["targeting_key"], serde_json::json!({"value": null, "source": "issue"}));
 }
 
+/// The tutorial's files with everybody in one stage.
+fn tutorial(stage: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tutorial");
+    for name in ["flags", "routes"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        let text = std::fs::read_to_string(from.join(name).join("orders.yaml")).unwrap();
+        let text = text
+            .replace("[\"off\", 100]", "[\"off\", 0]")
+            .replace(&format!("[{stage}, 0]"), &format!("[{stage}, 100]"));
+        std::fs::write(dir.path().join(name).join("orders.yaml"), text).unwrap();
+    }
+    dir
+}
+
+/// A regression: of a request without a targeting key nothing was said about the key, nor that its write is not copied.
+#[test]
+fn what_happens_to_copies_is_said_also_when_there_are_none() {
+    let dir = tutorial("live");
+    let place = |name: &str| dir.path().join(name).display().to_string();
+    let files = [place("flags"), place("routes")];
+    let files = ["--flags", &files[0], "--routes", &files[1], "--url", "/api/orders/17"];
+    let said = |arguments: &[&str]| text(&explain(&[&files[..], arguments].concat()));
+    let put = said(&["-X", "PUT"]);
+    let key = "key        none in the request, and `identity` issues none: a split gives it no variant, so the default variant counts\n";
+    assert!(put.contains(key), "{put}");
+    assert!(
+        put.contains("copy       none: the variant `off` copies nothing: this write is on `legacy` alone\n"),
+        "{put}"
+    );
+    assert!(
+        put.ends_with("generation 1, of these files; a running router counts its own, and --live asks it\n"),
+        "{put}"
+    );
+    let keyed = said(&["-X", "PUT", "-H", "x-user-id: ada"]);
+    assert!(keyed.contains("copy       to legacy, about `order:17` (overlap)\n"), "{keyed}");
+    let read = said(&["-X", "HEAD", "-H", "x-user-id: ada"]);
+    assert!(read.contains("copy       none: HEAD is a read here, and reads are not copied\n"), "{read}");
+    let found = json(&[&files[..], &["-X", "PUT"]].concat());
+    assert_eq!(found["targeting_key"], serde_json::json!({"value": null, "source": "none"}));
+    assert!(found["copy"].is_null() && found["not_copied"].is_string(), "{found}");
+
+    let plain = text(&explain(&["--url", "/account/1", "-X", "POST"]));
+    assert!(plain.contains("copy       none: the route `rest` copies no writes\n"), "{plain}");
+    assert!(!text(&explain(&["--url", "/account/1"])).contains("copy "));
+}
+
 #[test]
 fn what_the_router_would_refuse_is_explained_and_exits_with_1() {
     let output = explain(&["--url", "/x/..%2fsearch"]);
