@@ -9,6 +9,7 @@ mod flags;
 mod guard;
 mod health;
 mod identity;
+mod keyless;
 mod legs;
 mod matcher;
 mod protocol;
@@ -99,6 +100,9 @@ pub fn compile(flags: &FileSet, routes: &FileSet, options: &Options, previous: O
     // A route that could not be read may use what seems unused.
     if !report.has_errors() {
         usage::check(&documents.routes, &names, &identity.identity, &identity.mapped, &mut report);
+        if let Some((table, _)) = &compiled {
+            keyless::check(table, &identity.identity, &names, &mut report);
+        }
         guard::shrink(flags.flags.len(), documents.routes.len(), options, previous, &mut report);
     }
     report.sort();

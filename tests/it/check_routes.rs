@@ -581,3 +581,36 @@ fn twenty_thousand_routes_and_flags_compile_in_linear_time() {
     assert_eq!(outcome.report.count(Severity::Error), 20_000);
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
+
+/// A regression: whoever had no targeting key wrote to one side alone, unseen, while everybody else was copied.
+#[test]
+fn writes_without_a_targeting_key_that_go_elsewhere_are_noted() {
+    let noted = |pairs: &str, default: &str, identity: &str| {
+        let flags =
+            FLAGS.replace("defaultVariant: live", &format!("defaultVariant: {default}\n    targeting: {pairs}"));
+        let routes = format!("identity: {{targeting_key: [{identity}]}}\n{UPSTREAMS}{ROUTES}");
+        let outcome = compiled(&flags, &routes);
+        assert!(outcome.draft.is_some(), "{}", shown(&outcome));
+        outcome.report.diagnostics.iter().any(|found| found.code == "keyless-writes")
+    };
+    let (off, header) = ("\"off\"", "header:x-user-id");
+    assert!(noted("{fractional: [[live, 100], [dualwrite, 0]]}", off, header));
+    assert!(noted("{fractional: [[dualwrite, 100], [\"off\", 0]]}", off, header));
+    assert!(noted("{fractional: [[complete, 10], [live, 90]]}", off, header));
+    assert!(noted("{if: [{\"==\": [{var: path}, /x]}, live, {fractional: [[live, 100]]}]}", off, header));
+    // Somebody is to have what the default variant does.
+    assert!(!noted("{fractional: [[dualwrite, 10], [\"off\", 90]]}", off, header));
+    // The default variant reaches what the others reach.
+    assert!(!noted("{fractional: [[live, 100]]}", "dualwrite", header));
+    // Everybody has a key.
+    assert!(!noted("{fractional: [[live, 100]]}", off, "header:x-user-id, issue:banyan_id"));
+    assert!(!noted("{fractional: [[live, 100]]}", off, "header:x-user-id, client.ip"));
+    // No split, or one by something else.
+    assert!(!noted("{if: [{\"==\": [{var: path}, /x]}, live, dualwrite]}", off, header));
+    assert!(!noted("{fractional: [{var: path}, [live, 100]]}", off, header));
+
+    let flags =
+        FLAGS.replace("defaultVariant: live", "defaultVariant: \"off\"\n    targeting: {fractional: [[live, 100]]}");
+    let routes = format!("identity: {{targeting_key: [header:x-user-id]}}\n{UPSTREAMS}{ROUTES}");
+    super::snapshot!("check_keyless_writes", shown(&compiled(&flags, &routes)));
+}
