@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::edit::{self, EditArgs, Files, Plan, Refused, edit_document, error, known_variant};
+use super::edit::{EditArgs, Files, Plan, Refused, edit_document, error, known_variant};
 use super::live::LiveArgs;
 use crate::config::Pin;
 
@@ -48,7 +48,7 @@ pub(super) fn run(args: &PinArgs) -> ExitCode {
         let variant = args.variant.iter().map(|variant| text("variant", variant));
         return args.live.give(&args.edit, &args.flag, "pin", attribute.chain(variant).collect());
     }
-    edit::run(&args.edit, "pin", |files| plan(args, files))
+    args.live.edit(&args.edit, &args.flag, "pin", |files| plan(args, files))
 }
 
 fn plan(args: &PinArgs, files: &Files) -> Result<Plan, Refused> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::edit::{self, EditArgs, Files, Plan, Refused, edit_document, error, known_variant};
+use super::edit::{EditArgs, Files, Plan, Refused, edit_document, error, known_variant};
 use super::live::LiveArgs;
 use crate::config::{Edited, SplitDoc};
 use crate::flag::{Flag, Share, ShareError, Split, VariantId};
@@ -54,7 +54,8 @@ pub(super) fn run(args: &SetArgs) -> ExitCode {
         let body = Map::from_iter([("shares".to_owned(), shares.into())]);
         return args.live.give(&args.edit, &args.flag, "set", body);
     }
-    edit::run(&args.edit, "set", |files| Ok(Plan { edits: edits(&args.flag, &args.shares, files)?, ..Plan::default() }))
+    let plan = |files: &Files| Ok(Plan { edits: edits(&args.flag, &args.shares, files)?, ..Plan::default() });
+    args.live.edit(&args.edit, &args.flag, "set", plan)
 }
 
 /// The edits that give a flag's variants the wished shares.

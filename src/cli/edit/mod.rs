@@ -5,7 +5,6 @@ mod outcome;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
@@ -82,12 +81,9 @@ pub(super) struct Plan {
 /// Says what is wrong with a verb's wish.
 pub(super) type Refused = Box<Diagnostic>;
 
-/// Runs an editing verb: `plan` turns the files into edits, everything else is the same for all.
-pub(super) fn run(args: &EditArgs, verb: &'static str, plan: impl FnOnce(&Files) -> Result<Plan, Refused>) -> ExitCode {
-    attempt(args, None, verb, plan).print(args.json)
-}
-
-/// The same without printing; `state` is the router's state directory, where it is given.
+/// Runs an editing verb without printing: `plan` turns the files into edits, everything else is the same for all.
+///
+/// `state` is the router's state directory, where it is given.
 pub(super) fn attempt(
     args: &EditArgs,
     state: Option<&Path>,

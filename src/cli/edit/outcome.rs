@@ -1,7 +1,7 @@
 //! Owns how an edit is shown: as text for people, as JSON for scripts.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -60,6 +60,11 @@ impl Shown {
             because: None,
             glass: None,
         }
+    }
+
+    /// The router's state directory, as far as the settings could be read.
+    pub(in crate::cli) fn state(&self) -> Option<&Path> {
+        self.state.as_deref().filter(|_| !self.report.has_errors())
     }
 
     /// Prints it, and says by the exit code whether the edit was done.

@@ -201,6 +201,32 @@ fn set_and_pin_lie_over_the_file_until_they_are_taken_back() {
     }
 }
 
+/// A regression: `set` told who moves by the files, while a kill in the router held and nobody moved.
+#[test]
+fn an_edit_of_a_file_says_what_lies_over_it_in_the_router() {
+    let two = Two::start();
+    let router = two.router();
+    let edit = ["set", "side", "right=100%", "--dry-run"];
+    let over = "that still holds, and nobody moves until it is taken back";
+    assert!(!done(&router, &edit).contains(over));
+    done(&router, &["kill", "side", "--reason", "errors", "--who", "ada"]);
+    let told = done(&router, &edit);
+    assert!(told.contains("the flag `side` is killed in the running router, by ada via "), "{told}");
+    assert!(told.contains(over) && told.contains("`banyan revive side --reason TEXT` takes it back"), "{told}");
+    let found = json(&banyan(router.directory(), &[&edit[..], &["--json"]].concat()));
+    let codes: Vec<_> = found["findings"].as_array().unwrap().iter().map(|found| &found["code"]).collect();
+    assert!(codes.contains(&&Value::from("lies-over")), "{found}");
+    assert!(done(&router, &["pin", "side", "tenant=acme", "left", "--dry-run"]).contains(over));
+    done(&router, &["revive", "side"]);
+    done(&router, &["kill", "--all", "--reason", "errors"]);
+    assert!(done(&router, &edit).contains("`banyan revive --all --reason TEXT` takes it back"));
+    done(&router, &["revive", "--all", "--live"]);
+    done(&router, &["set", "side", "left=50%", "--live", "--reason", "a try"]);
+    assert!(done(&router, &edit).contains("`banyan set side --live --release --reason TEXT` takes them back"));
+    done(&router, &["set", "side", "--live", "--release", "--reason", "over"]);
+    assert!(!done(&router, &edit).contains(over));
+}
+
 #[test]
 fn an_address_needs_its_token() {
     let plane = Plane::start();
