@@ -24,6 +24,7 @@ const VERBS: &[&str] = &[
     "journal show 0",
     "journal replay 0 --reason x",
     "journal drop 0 --reason x",
+    "journal drop --destination modern --reason x",
     "journal gaps",
     "journal gaps --all",
     "journal resume modern --reason x",
