@@ -184,13 +184,17 @@ pub(super) fn help(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("help is text")
 }
 
+/// The verbs that a help lists.
+pub(super) fn verbs_in(help: &str) -> BTreeSet<String> {
+    let commands = help.split("Commands:").nth(1).unwrap_or_default();
+    let first = |line: &str| line.split_whitespace().next().map(String::from);
+    commands.lines().skip(1).take_while(|line| line.starts_with(' ')).filter_map(first).collect()
+}
+
 /// The verbs that `banyan --help` lists.
 pub(super) fn verbs() -> BTreeSet<String> {
     let help = help(&[]);
-    let commands = help.split("Commands:").nth(1).unwrap_or_default();
-    let first = |line: &str| line.split_whitespace().next().map(String::from);
-    let verbs: BTreeSet<String> =
-        commands.lines().skip(1).take_while(|line| line.starts_with(' ')).filter_map(first).collect();
+    let verbs = verbs_in(&help);
     assert!(verbs.contains("serve") && verbs.contains("check"), "banyan --help lists no verbs:\n{help}");
     verbs
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use banyan::config::{ConfigFile, Node, Report, parse};
 
-use super::docs::{Block, Page, blocks, code_spans, help, pages, prose, verbs};
+use super::docs::{Block, Page, blocks, code_spans, help, pages, prose, verbs, verbs_in};
 use super::source::{files, none, read, relative, report, root};
 
 /// A route file for flag blocks that bring none.
@@ -109,8 +109,10 @@ fn commands(page: &Page) -> Vec<(String, String)> {
     for block in blocks(page).iter().filter(|block| shells.contains(&block.info.as_str())) {
         let joined = block.text.replace("\\\n", " ");
         let commands = joined.lines().flat_map(|line| line.split(" #").next().unwrap_or("").split(['|', ';']));
-        let commands =
-            commands.flat_map(|line| line.split("&&")).map(|command| (block.place.clone(), command.to_owned()));
+        let commands = commands
+            .flat_map(|line| line.split("&&"))
+            .flat_map(|line| line.split("$("))
+            .map(|command| (block.place.clone(), command.to_owned()));
         found.extend(commands);
     }
     let prose = prose(&page.text);
@@ -141,11 +143,17 @@ fn unknown(command: &str) -> Option<String> {
     if !verbs().contains(verb) {
         return Some(format!("there is no `banyan {verb}`"));
     }
-    let help = help(&[verb]);
+    let mut words = vec![verb];
+    let mut known = help(&words);
+    // A verb of a verb has options of its own.
+    words.extend(arguments.get(1).filter(|word| verbs_in(&known).contains(**word)));
+    if words.len() > 1 {
+        known = help(&words);
+    }
     let options = arguments.iter().filter(|argument| argument.starts_with("--") && argument.len() > 2);
     let name = |argument: &&&str| argument.split('=').next().unwrap_or_default().to_owned();
-    let missing = options.map(|argument| name(&argument)).find(|option| !lists(&help, option))?;
-    Some(format!("`banyan {verb}` has no {missing}"))
+    let missing = options.map(|argument| name(&argument)).find(|option| !lists(&known, option))?;
+    Some(format!("`banyan {}` has no {missing}", words.join(" ")))
 }
 
 fn lists(help: &str, option: &str) -> bool {
