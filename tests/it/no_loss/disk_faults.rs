@@ -19,7 +19,7 @@ const ROUNDS_A_DRAIN: u32 = 8;
 /// Clients that write at once.
 const CLIENTS: u64 = 4;
 
-fn wait_until(what: &str, mut is_it: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut is_it: impl FnMut() -> bool) {
     let deadline = Instant::now() + 3 * PATIENCE;
     while !is_it() {
         assert!(Instant::now() < deadline, "{what}: not in time");

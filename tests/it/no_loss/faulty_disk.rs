@@ -21,8 +21,15 @@ const SLOW_US: u64 = 7;
 const LIES: u64 = 8;
 const WORDS: u64 = 32;
 
-/// Which files fail: segments, side files and directories, but not the tables.
-const JOURNAL_FILES: u64 = 1 | 2 | 4;
+/// Which files fail: bits of the word `KINDS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// Segments, side files and directories, but not the tables.
+    Journal = 1 | 2 | 4,
+    Tables = 8,
+    /// The keys and the number of the run, too.
+    All = 31,
+}
 
 const PAGE_BYTES: usize = 4096;
 /// What a disk writes whole or not at all, in bytes.
@@ -109,9 +116,15 @@ impl FaultyDisk {
         command
     }
 
-    /// From now on this happens, whatever did before.
+    /// From now on this happens to the journal's files, whatever did before.
     pub(crate) fn fail(&self, fault: Fault) {
+        self.fail_in(Files::Journal, fault);
+    }
+
+    /// The same in these files.
+    pub(crate) fn fail_in(&self, files: Files, fault: Fault) {
         self.heal();
+        self.set(KINDS, files as u64);
         match fault {
             Fault::Sync { skip, fail } => {
                 self.set(SYNC_SKIP, skip);
@@ -133,7 +146,7 @@ impl FaultyDisk {
         for word in [SYNC_FAIL, SYNC_SKIP, WRITE_FAIL, WRITE_SKIP, SHORT_EVERY, SLOW_US, LIES] {
             self.set(word, 0);
         }
-        self.set(KINDS, JOURNAL_FILES);
+        self.set(KINDS, Files::Journal as u64);
     }
 
     /// How often something has happened to the journal's files since the beginning.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::checker::check;
+use super::disk_faults::wait_until;
 use super::history::{Seen, Write};
 use super::world::World;
 
@@ -90,6 +91,57 @@ fn gaps_wait_in_memory_for_room_on_a_disk_that_others_have_filled() {
     assert!(verdict.gaps >= LONG_NAMES as usize, "{verdict:?}");
     assert_eq!(world.router.metric("banyan_copies_gaps_waiting", &[]), 0.0);
     assert!(world.router.logs().iter().any(|line| line.contains("wait in memory")));
+}
+
+/// The note of a delivery finds no room, and waits: what is acknowledged later must not get into the journal before it.
+#[test]
+fn nothing_overtakes_a_note_that_waits_for_room_on_a_full_disk() {
+    let mut world =
+        World::start_on_disk("dualwrite", "overflow: shed", &["--journal-bytes-max", SMALL_JOURNAL.1], SMALL_DISK.0);
+    // As long as its outcome is open, nothing behind it is forgotten.
+    let mut open = world.router.connect();
+    let stalled = "PUT /items/open HTTP/1.1\r\nhost: a.example\r\nx-primary: stall\r\nx-write: 99999\r\n";
+    open.send(format!("{stalled}content-length: 2\r\n\r\n{{}}"));
+    wait_until("the open one is kept", || world.router.metric("banyan_copies_pending", &[]) == 1.0);
+    world.modern.behave("slow 8000");
+    let acknowledged =
+        |entity: &str, id: u64| Write { id, entity: entity.to_owned(), key: None, seen: Seen::Acknowledged };
+    assert_eq!(world.put("a", 1).status(), 200);
+    let filler = world.state().join("filler");
+    fill_up(&filler);
+    let mut writes = vec![acknowledged("a", 1)];
+    // Gaps take what is left of the segments.
+    let mut id = 1;
+    while world.router.metric("banyan_copies_gaps_waiting", &[]) == 0.0 {
+        id += 1;
+        assert!(id < 4 * LONG_NAMES, "no gap ever waits");
+        let entity = format!("e{id}-{}", "x".repeat(NAME_BYTES));
+        assert_eq!(world.put(&entity, id).status(), 200);
+        writes.push(acknowledged(&entity, id));
+    }
+    let arrived = |world: &World, id: u64| world.modern.entries().iter().any(|entry| entry.owner == Some(id));
+    wait_until("the first copy arrives", || arrived(&world, 1));
+    std::fs::remove_file(filler).unwrap();
+    world.modern.behave("well");
+    // It is shed until the journal has seen that there is room.
+    let before = id;
+    while !arrived(&world, id) {
+        id += 1;
+        assert_eq!(world.put("a", id).status(), 200);
+        writes.push(acknowledged("a", id));
+        let until = std::time::Instant::now() + std::time::Duration::from_millis(500);
+        while !arrived(&world, id) && std::time::Instant::now() < until {
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
+        assert!(id < before + 100, "no copy arrives any more");
+    }
+    world.wait_for_gaps();
+    writes.push(Write { id: 99_999, entity: "open".to_owned(), key: None, seen: Seen::Unknown });
+    // A note that got behind a later one, or was forgotten, sends the first once more when the router starts again.
+    world.kill_keeping_state();
+    world.resume();
+    world.drain();
+    check(&world.look(writes)).assert_kept("the last one is in force");
 }
 
 /// Writes a file until there is no byte left.

@@ -11,6 +11,7 @@ mod isolation;
 mod planted;
 mod power;
 mod service;
+mod table_faults;
 mod tail;
 mod world;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -134,6 +134,15 @@ impl World {
         self.router.wait_for_exit();
     }
 
+    /// Kills it where its state would be gone with it: what is there at this moment is kept.
+    pub(crate) fn kill_keeping_state(&mut self) {
+        self.router.signal(Signal::STOP);
+        let kept = self.router.directory().join("state");
+        let copied = Command::new("cp").arg("-a").arg(self.state().join(".")).arg(kept).status().unwrap();
+        assert!(copied.success());
+        self.kill();
+    }
+
     /// What its state is on.
     pub(crate) fn disk(&self) -> &FaultyDisk {
         self.disk.as_ref().expect("a world that was started on a faulty disk")
@@ -145,6 +154,14 @@ impl World {
         arguments.extend(self.arguments.iter().map(|argument| &**argument));
         let plain = || Command::new(env!("CARGO_BIN_EXE_banyan"));
         self.router = self.router.again_by(self.disk.as_ref().map_or_else(plain, FaultyDisk::command), &arguments);
+    }
+
+    /// The same on a disk that may not let it start; gives what it said then. It must be dead.
+    pub(crate) fn try_resume(&mut self) -> Result<(), (ExitStatus, String)> {
+        let mut command = self.disk().command();
+        command.args(["serve", "--log-format", "json"]).args(ADDRESSES).args(&self.arguments);
+        self.router = Router::try_run(command, self.router.shared_directory())?;
+        Ok(())
     }
 
     /// Waits until nothing is on its way any more.
@@ -205,6 +222,11 @@ impl World {
     pub(crate) fn gaps(&self) -> Vec<String> {
         let targets = texts(&self.journal(&["gaps"])["gaps"], "target");
         targets.into_iter().map(|target| target.trim_start_matches("/items/").to_owned()).collect()
+    }
+
+    /// Whether the tables can be read.
+    pub(crate) fn has_tables(&self) -> bool {
+        self.journal(&["gaps"])["gaps"].is_array()
     }
 
     /// The state directory as the process sees it.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -151,7 +151,12 @@ impl Router {
     }
 
     /// Runs a command that ends up as a router in this directory, and waits until it accepts.
-    pub(crate) fn run(mut command: Command, directory: Arc<TempDir>) -> Self {
+    pub(crate) fn run(command: Command, directory: Arc<TempDir>) -> Self {
+        Self::try_run(command, directory).unwrap_or_else(|(status, log)| panic!("it ends, {status}:\n{log}"))
+    }
+
+    /// The same; gives what it said where it ended instead.
+    pub(crate) fn try_run(mut command: Command, directory: Arc<TempDir>) -> Result<Self, (ExitStatus, String)> {
         // What steers the crash test is no setting of the router.
         command.env_remove("BANYAN_CRASH_ROUNDS").env_remove("BANYAN_CRASH_SEED");
         command.current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -167,8 +172,19 @@ impl Router {
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut router = Self { listen: nowhere, admin: nowhere, tls: None, child, directory, log };
-        let line =
-            router.wait_for_log("it listens", |line| member(line, "message").is_some_and(|text| text == "listening"));
+        let listens = |line: &str| member(line, "message").is_some_and(|text| text == "listening");
+        let deadline = Instant::now() + PATIENCE;
+        let line = loop {
+            let found = router.logs().into_iter().find(|line| listens(line));
+            if let Some(line) = found {
+                break line;
+            }
+            if let Some(status) = router.child.try_wait().unwrap() {
+                return Err((status, router.logs().join("\n")));
+            }
+            assert!(Instant::now() < deadline, "the log never says that it listens:\n{}", router.logs().join("\n"));
+            std::thread::park_timeout(POLL);
+        };
         let address = |name| {
             let text = member(&line, name).unwrap_or_else(|| panic!("no {name} in {line}"));
             text.split(',')
@@ -179,7 +195,12 @@ impl Router {
         router.listen = address("listen");
         router.admin = address("admin");
         router.tls = member(&line, "listen_tls").filter(|text| !text.is_empty()).map(|_| address("listen_tls"));
-        router
+        Ok(router)
+    }
+
+    /// Where its files are.
+    pub(crate) fn shared_directory(&self) -> Arc<TempDir> {
+        Arc::clone(&self.directory)
     }
 
     /// Where clients speak TLS.
@@ -283,7 +304,7 @@ impl Router {
     }
 
     /// Waits for the process to end by itself.
-    pub(crate) fn wait_for_exit(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
