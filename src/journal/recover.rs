@@ -175,7 +175,10 @@ impl Recovery<'_> {
                 }
                 rewrite(&last.segment, last.end.offset)?;
             }
-            self.found.current = Some((last.segment.clone(), last.end));
+            // One of another size is not written on: what is settled in it could not be given back before it is full, and it may be
+            // larger than all that there may be.
+            let is_in_use = last.segment.bytes == self.segment_bytes;
+            self.found.current = is_in_use.then(|| (last.segment.clone(), last.end));
         } else {
             report.closed = true;
         }

@@ -75,3 +75,47 @@ fn the_low_water_mark_is_remembered() {
     assert_eq!(journal.low_water(), Lsn(12), "no further than what is written, the checkpoint included");
     assert_eq!(put_synced(&journal, "next"), Lsn(12));
 }
+
+/// A regression: the last segment of a larger journal was written on, and counted as full for good.
+#[test]
+fn segments_of_an_earlier_size_are_given_back() {
+    for (before, after) in [(8 * SEGMENT_BYTES, SEGMENT_BYTES), (SEGMENT_BYTES, 8 * SEGMENT_BYTES)] {
+        let dir = tempfile::tempdir().unwrap();
+        let with = |segment_bytes: u64| {
+            Journal::open(Options { segment_bytes, bytes_max: 8 * segment_bytes, ..options(dir.path()) }).unwrap()
+        };
+        let journal = with(before);
+        let mut last = Lsn::FIRST;
+        for number in 0..5 {
+            last = put_synced(&journal, body(number, BYTES));
+        }
+        drop(journal);
+        let journal = with(after);
+        assert_eq!(payloads(&journal).len(), 5, "what is not settled is there");
+        let next = put_synced(&journal, body(5, BYTES));
+        assert!(next > last && payloads(&journal).len() == 6);
+        drop(journal);
+        let journal = with(after);
+        assert_eq!(payloads(&journal).len(), 6, "over both sizes");
+        journal.trim(next.next());
+        // More than there may be at a time.
+        for number in 0..20 * after / BYTES as u64 {
+            let lsn = put(&journal, body(number, BYTES), Durability::Written);
+            if number % 10 == 0 {
+                journal.trim(lsn);
+            }
+        }
+        journal.trim(put_synced(&journal, "last").next());
+        let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+        let sizes = || -> Vec<u64> {
+            let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata());
+            // One may be going away just now.
+            files.flatten().filter(std::fs::Metadata::is_file).map(|about| about.len()).collect()
+        };
+        while sizes().contains(&before) {
+            assert!(std::time::Instant::now() < deadline, "{:?}", sizes());
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
+        assert!(sizes().iter().sum::<u64>() <= 8 * after + 4096, "{:?}", sizes());
+    }
+}
