@@ -12,6 +12,9 @@ use super::world::World;
 
 /// Small segments, so that a test looks at few bytes.
 const SMALL: &[&str] = &["--journal-bytes-max", "33554432"];
+/// Where records begin in a segment, and the bytes of a record before its payload (docs/journal.md).
+const HEADER_BYTES: usize = 4096;
+const RECORD_HEAD_BYTES: usize = 32;
 /// Writes of a test, all of them acknowledged and none delivered.
 const WRITES: u64 = 120;
 
@@ -54,9 +57,16 @@ fn place(bytes: &[u8], id: u64) -> usize {
     bytes.windows(body.len()).position(|window| window == body.as_bytes()).expect("its body is in the segment")
 }
 
-/// One byte behind the last that was written.
+/// One byte behind the last record that was written. It may end with zeros, as that of a write without a body does.
 fn end(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1).next_multiple_of(8)
+    let number = |at: usize| bytes.get(at + 8..at + 16).map_or(0, |lsn| u64::from_le_bytes(lsn.try_into().unwrap()));
+    let payload = |at: usize| u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
+    let (mut at, mut next) = (HEADER_BYTES, number(HEADER_BYTES));
+    while next != 0 && number(at) == next {
+        at += (RECORD_HEAD_BYTES + payload(at)).next_multiple_of(8);
+        next += 1;
+    }
+    at
 }
 
 fn overwrite(path: &Path, at: usize, with: &[u8]) {
