@@ -283,8 +283,8 @@ impl<'a> Checker<'a> {
     /// Both sides hold the same in the end, except where a record says that they do not.
     fn check_state(&mut self) {
         let [one, other] = self.history.sides.each_ref().map(|log| state(log));
-        let known_missing: HashSet<&str> =
-            self.history.gaps.iter().map(|gap| &*gap.entity).chain(self.parked_entities()).collect();
+        let gaps = self.history.gaps.iter().filter(|_| self.history.may_shed).map(|gap| &*gap.entity);
+        let known_missing: HashSet<&str> = gaps.chain(self.parked_entities()).collect();
         let entities: BTreeSet<&str> = one.keys().chain(other.keys()).copied().collect();
         for entity in entities {
             if one.get(entity) == other.get(entity) || known_missing.contains(entity) {

@@ -221,7 +221,8 @@ impl World {
     /// What the router says that it did not copy, by entity.
     pub(crate) fn gaps(&self) -> Vec<String> {
         let targets = texts(&self.journal(&["gaps"])["gaps"], "target");
-        targets.into_iter().map(|target| target.trim_start_matches("/items/").to_owned()).collect()
+        // What a create is about has no name, as with the clients.
+        targets.into_iter().map(|target| target.replacen("/items", "", 1).trim_start_matches('/').to_owned()).collect()
     }
 
     /// Whether the tables can be read.
