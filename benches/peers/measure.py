@@ -16,17 +16,19 @@ from load import Load
 
 TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 30
+# Taken before a workload binds this process to some of them.
+ALLOWED = os.sched_getaffinity(0)
 
 
 def cpus() -> tuple[set[int], set[int]]:
     """The CPUs of the proxy and of everything else; the same ones where there is only one."""
-    mine = sorted(os.sched_getaffinity(0))
+    mine = sorted(ALLOWED)
     return {mine[0]}, set(mine[1:2] or mine[:1])
 
 
 def all_cpus() -> set[int]:
     """All CPUs that we may use."""
-    return os.sched_getaffinity(0)
+    return set(ALLOWED)
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,6 +6,7 @@ Every contender's answers are checked before it is measured.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -116,6 +117,8 @@ def measure_workload(workload: Workload, bench: Bench, progress) -> dict:
     """All rounds of one workload: `{contender: {"runs": [...], "peak_mib": ...}}`."""
     names = chosen_contenders(workload, bench.wanted)
     proxy_cpus, load_cpus = measure.cpus() if workload.pinned else (measure.all_cpus(),) * 2
+    # What runs in this process, such as sides that fail, is load.
+    os.sched_setaffinity(0, load_cpus)
     legacy, modern, *ports = measure.free_ports(2 + 2 * len(names))
     with ExitStack() as stack:
         command = origins.command(bench.folder / "origins", legacy, modern)

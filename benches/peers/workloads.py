@@ -166,7 +166,7 @@ WORKLOADS = {
         ),
         Workload(
             "isolation", f"{ISOLATION_RATE} POST of 1 KiB a second, modern well, slow, dead, sending garbage, resetting", isolated(),
-            connections=16, rate=ISOLATION_RATE, method="POST", body_bytes=WRITE_BYTES, contenders=ISOLATED, pinned=False,
+            connections=16, rate=ISOLATION_RATE, method="POST", body_bytes=WRITE_BYTES, contenders=ISOLATED,
         ),
     )
 }
