@@ -132,12 +132,13 @@ fn as_json(entry: &Entry) -> String {
 }
 
 fn as_line(entry: &Entry) -> String {
-    let flag = entry.flag.as_deref().unwrap_or("-");
+    let of_copies = || ["route", "destination"].iter().find_map(|member| entry.after[*member].as_str());
+    let about = entry.flag.as_deref().or_else(of_copies).unwrap_or("-");
     let who = entry.who.as_deref().unwrap_or("-");
     let why = entry.why.as_deref().unwrap_or_default();
     let (number, time, generation) = (entry.number, &entry.time, entry.generation);
     let (action, source) = (entry.action.as_str(), entry.source.as_str());
-    printable(&format!("{number:>6}  {time}  gen {generation:<5} {action:<10} {source:<11} {flag}  {who}  {why}"))
+    printable(&format!("{number:>6}  {time}  gen {generation:<5} {action:<10} {source:<11} {about}  {who}  {why}"))
 }
 
 /// A reason is somebody else's text: nothing in it may steer a terminal.

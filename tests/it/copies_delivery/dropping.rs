@@ -53,6 +53,9 @@ fn what_waits_for_a_removed_destination_is_given_up_with_gaps() {
     let history = crate::edit_verbs::banyan(router.directory(), &["history", "--json"]);
     let history = String::from_utf8(history.stdout).unwrap();
     assert!(history.contains("it is gone") && history.contains(r#""destination":"modern""#), "{history}");
+    // A line says what it is about, as that of a flag does.
+    let lines = crate::edit_verbs::out(&crate::edit_verbs::banyan(router.directory(), &["history"]));
+    assert!(lines.lines().any(|line| line.contains(" drop ") && line.contains(" modern  ")), "{lines}");
     assert!(!journal(&router, &["drop", "--destination", "nobody", "--reason", "x"]).0);
     router.signal(Signal::TERM);
     router.wait_for_exit();
