@@ -42,18 +42,24 @@ async function lookOnce() {
     draw();
     return;
   }
+  const bearer = token.read();
+  // Whoever has signed out meanwhile is asked nothing more, and told nothing.
+  const isOver = () => token.read() !== bearer;
   try {
     const status = await get("status");
+    if (isOver()) return;
     Object.assign(state, { status, lost: null, signIn: false, refusal: null });
     state.rates.note(status);
     // The history changes with the generation, or with a verdict on files.
     const mark = `${status.started_unix_ms} ${status.generation} ${status.reload.last} ${status.reload.at_unix_ms}`;
     if (mark !== lastGeneration) {
       await state.history.refresh();
+      if (isOver()) return;
       lastGeneration = mark;
     }
     listen();
   } catch (error) {
+    if (isOver()) return;
     if (error.status === 401) signOut("The router does not know this token.");
     else state.lost = said(error);
   }
